@@ -1,0 +1,50 @@
+// The other side of hooks.h, but for the model loader (members.cpp) and the mappings (mapping.cpp).
+#include "hooks.h"
+
+#include "download.h"
+#include "llama.h"
+#include "parser.h"
+
+#include <cstdarg>
+
+namespace solofile {
+
+static thread_local std::string parser_text;
+
+void hook_exit(int code) {
+    throw parser_exit(code);
+}
+
+void hook_report(const char * format, ...) {
+    char line[4096];
+    va_list args;
+    va_start(args, format);
+    std::vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    parser_text += line;
+}
+
+std::string take_parser_text() {
+    std::string text;
+    std::swap(text, parser_text);
+    return text;
+}
+
+} // namespace solofile
+
+extern "C" void solofile_backend_load_all(void) {}
+
+// An image_url or a video_url with http: the only outbound connection that a request could cause.
+std::pair<long, std::vector<char>> solofile_remote_get_content(const std::string & url, const common_remote_params &) {
+    throw std::invalid_argument("This program makes no outbound connection: " + url.substr(0, 200) +
+                                " was not fetched; send the media itself as a data: URL.");
+}
+
+// 2 means that the abort callback ended the batch. The core does not know it (it would halve the batch and try again);
+// as a compute error it ends the requests of all slots, which is what a stop wants.
+extern "C" int32_t solofile_process(struct llama_context * context, enum llama_process_type type,
+                                    struct llama_batch_ext * batch) {
+    constexpr int32_t aborted = 2, compute_error = -3;
+    const int32_t     result  = llama_process(context, type, batch);
+    return result == aborted ? compute_error : result;
+}

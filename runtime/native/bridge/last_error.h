@@ -1,0 +1,11 @@
+// What the core has logged as an error.
+#pragma once
+
+#include <string>
+
+namespace solofile {
+
+void        forget_errors();
+std::string first_error(); // of those kept since forget_errors; the later ones mostly repeat it
+
+} // namespace solofile
