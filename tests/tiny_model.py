@@ -70,3 +70,52 @@ def write_tiny_model(path: Path, *, layers: int = 1, width: int = 64, context: i
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_tiny_projector(path: Path, *, width: int = 64, seed: int = 1) -> Path:
+    """Write a vision projector (of Idefics3's kind) for the model of `write_tiny_model`: it sees, and sees noise."""
+    size, patch, scale, feed_forward = 32, 8, 2, 2 * width
+    writer = gguf.GGUFWriter(str(path), "clip")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_string("clip.projector_type", "idefics3")
+    writer.add_bool("clip.use_gelu", True)
+    for key, value in {
+        "image_size": size,
+        "patch_size": patch,
+        "embedding_length": width,
+        "feed_forward_length": feed_forward,
+        "block_count": 1,
+        "projection_dim": width,
+        "attention.head_count": 4,
+        "projector.scale_factor": scale,
+        "preproc_image_size": size,
+    }.items():
+        writer.add_uint32(f"clip.vision.{key}", value)
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    for key in ("image_mean", "image_std"):
+        writer.add_array(f"clip.vision.{key}", [0.5, 0.5, 0.5])
+
+    random = np.random.default_rng(seed)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(name, random.normal(0, 0.05, shape).astype(np.float32))
+
+    add("v.patch_embd.weight", width, 3, patch, patch)
+    add("v.patch_embd.bias", width)
+    add("v.position_embd.weight", (size // patch) ** 2, width)
+    for norm in ("v.post_ln", "v.blk.0.ln1", "v.blk.0.ln2"):
+        add(f"{norm}.weight", width)
+        add(f"{norm}.bias", width)
+    for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+        add(f"v.blk.0.{name}.weight", width, width)
+        add(f"v.blk.0.{name}.bias", width)
+    add("v.blk.0.ffn_up.weight", feed_forward, width)
+    add("v.blk.0.ffn_up.bias", feed_forward)
+    add("v.blk.0.ffn_down.weight", width, feed_forward)
+    add("v.blk.0.ffn_down.bias", width)
+    add("mm.model.fc.weight", width, width * scale * scale)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

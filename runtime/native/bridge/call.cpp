@@ -37,7 +37,7 @@ int call::run() {
         parse_query(request.query_string, request.params);
         response = answer_safely(route->answer, request);
     }
-    if (!response || should_stop()) {
+    if (!response || cancelled || (route != nullptr && should_stop())) {
         return 0;
     }
     status       = response->status;

@@ -6,6 +6,6 @@
 namespace solofile {
 
 void        forget_errors();
-std::string first_error(); // of those kept since forget_errors; the later ones mostly repeat it
+std::string first_error(); // since forget_errors: the cause; the later ones mostly repeat it
 
 } // namespace solofile

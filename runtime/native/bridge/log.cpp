@@ -1,7 +1,7 @@
 // In place of llama.cpp's common/log.cpp, behind the same header: the log of a program that is quiet unless asked.
 //
 // The original writes from a thread of its own, prints at info level by default and keeps nothing. Here a line is written
-// at once, by default nowhere, and the last errors are kept, for the sentence that says why a model did not load.
+// at once, by default nowhere, and the first error is kept, for the sentence that says why a model did not load.
 #include "log.h"
 
 #include "bridge.h"
@@ -12,13 +12,10 @@
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
-#include <deque>
 #include <mutex>
 #include <string>
 
 namespace {
-
-constexpr size_t kept_errors = 4;
 
 std::atomic<int> threshold{ LOG_DEFAULT_LLAMA }; // set by the parser's --verbosity
 std::atomic<int> allowed{ 0 };                   // set by sf_log_level: nothing above it is printed
@@ -49,20 +46,17 @@ std::string vformat(const char * format, va_list args) {
 } // namespace
 
 struct common_log {
-    std::mutex              mutex;
-    std::deque<std::string> errors;
-    FILE *                  file       = nullptr;
-    bool                    prefix     = false;
-    bool                    timestamps = false;
-    bool                    paused     = false;
+    std::mutex  mutex;
+    std::string error; // the first since forget_errors
+    FILE *      file       = nullptr;
+    bool        prefix     = false;
+    bool        timestamps = false;
+    bool        paused     = false;
 
     void add(ggml_log_level level, const std::string & text) {
         std::lock_guard<std::mutex> lock(mutex);
-        if (level == GGML_LOG_LEVEL_ERROR) {
-            errors.push_back(text);
-            if (errors.size() > kept_errors) {
-                errors.pop_front();
-            }
+        if (level == GGML_LOG_LEVEL_ERROR && error.empty()) {
+            error = text;
         }
         if (paused) {
             return;
@@ -170,13 +164,13 @@ namespace solofile {
 void forget_errors() {
     auto *                      log = common_log_main();
     std::lock_guard<std::mutex> lock(log->mutex);
-    log->errors.clear();
+    log->error.clear();
 }
 
 std::string first_error() {
     auto *                      log = common_log_main();
     std::lock_guard<std::mutex> lock(log->mutex);
-    std::string                 text = log->errors.empty() ? "" : log->errors.front();
+    std::string                 text = log->error;
     while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) {
         text.pop_back();
     }

@@ -1,0 +1,109 @@
+"""Running the real bundle, and llama-server beside it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+QUESTION = "What is the capital of France?"
+
+
+@dataclass
+class Running:
+    """A server that is up, and how to talk to it."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        data = None if body is None else json.dumps(body)
+        connection.request(method, path, data, {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content
+
+    def json(self, method: str, path: str, body: object = None, **headers: str) -> Any:
+        status, content = self.request(method, path, body, **headers)
+        assert status == 200, content
+        return json.loads(content)
+
+    def model_pid(self) -> int:
+        """The process that holds the model: the runtime below the launcher, or the server itself."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else self.process.pid
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | None = None) -> Iterator[Running]:
+    """Start a server on a free port, wait for /health, stop it after the block."""
+    port = free_port()
+    process = subprocess.Popen(
+        [*map(str, command), "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        cwd=cwd,
+    )
+    running = Running(process, port)
+    try:
+        wait_healthy(running)
+        yield running
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+        print(errors)
+
+
+def wait_healthy(running: Running, limit: float = 60.0) -> None:
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if running.process.poll() is not None:
+            assert running.process.stderr is not None
+            raise AssertionError(f"ended with {running.process.returncode}: {running.process.stderr.read()}")
+        try:
+            if running.request("GET", "/health")[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("the server did not become healthy")
+
+
+def mapped_regions(pid: int, file: Path) -> list[dict[str, int]]:
+    """The regions of ``file`` in a process: offset, size and the figures of smaps, in bytes."""
+    regions: list[dict[str, int]] = []
+    here: dict[str, int] | None = None
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ \d+ *(.*)", line)
+        if head:
+            here = None
+            if head[4] == str(file):
+                begin, end, offset = (int(head[i], 16) for i in (1, 2, 3))
+                here = {"offset": offset, "size": end - begin}
+                regions.append(here)
+        elif here is not None and (figure := re.match(r"(\w+): +(\d+) kB", line)):
+            here[figure[1]] = int(figure[2]) * 1024
+    return regions
