@@ -45,7 +45,7 @@ def test_the_weights_are_mapped_from_the_bundle(server: Running, smollm2_bundle:
     server.json("POST", "/completion", {"prompt": "Hello", "n_predict": 4})
     regions = mapped_regions(server.model_pid(), smollm2_bundle)
     assert sum(region["Rss"] for region in regions) >= 0.95 * size
-    assert sum(region["Private_Dirty"] for region in regions) == 0
+    assert sum(region["Anonymous"] for region in regions) == 0
     for region in regions:
         assert region["offset"] >= offset
         assert region["offset"] + region["size"] <= offset + size + mmap.PAGESIZE

@@ -94,7 +94,7 @@ def mapped(engine: LlamaEngine) -> dict[str, object]:
                 begin, end = (int(part, 16) for part in head[0].split("-"))
                 here = {"offset": int(head[2], 16), "size": end - begin}
                 regions.append(here)
-        elif here is not None and head[0] in ("Rss:", "Private_Dirty:"):
+        elif here is not None and head[0] in ("Rss:", "Anonymous:"):
             here[head[0][:-1]] = int(head[1]) * 1024
     engine.stop(10)
     return {"regions": regions}

@@ -186,5 +186,5 @@ def test_only_the_member_is_mapped(run: Run, member: Member) -> None:
     for region in regions:
         assert region["offset"] >= member.offset
         assert region["offset"] + region["size"] <= member.offset + member.size + 4096
-        assert region["Private_Dirty"] == 0
+        assert region["Anonymous"] == 0
     assert sum(region["Rss"] for region in regions) >= 0.9 * member.size
