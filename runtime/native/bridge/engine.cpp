@@ -161,12 +161,8 @@ bool engine::stop(int timeout_ms) {
     server_stream_session_manager_stop();
     bool all_calls = false;
     end_calls(deadline, all_calls);
-    context_->terminate();
-    {
-        std::unique_lock<std::mutex> lock(mutex_);
-        if (!changed_.wait_until(lock, deadline, [this] { return loop_ended_; }) || !all_calls) {
-            return false;
-        }
+    if (!end_loop(deadline) || !all_calls) {
+        return false;
     }
     loop_.join();
     table_.clear();
@@ -174,6 +170,19 @@ bool engine::stop(int timeout_ms) {
     context_.reset();
     set_state(SF_STOPPED, "");
     return true;
+}
+
+// The loop forgets a terminate() that comes before it has begun, right after the load; so it is told until it has ended.
+bool engine::end_loop(clock::time_point deadline) {
+    constexpr auto               pause = std::chrono::milliseconds(20);
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!loop_ended_ && clock::now() < deadline) {
+        lock.unlock();
+        context_->terminate();
+        lock.lock();
+        changed_.wait_for(lock, pause, [this] { return loop_ended_; });
+    }
+    return loop_ended_;
 }
 
 // Gives every answer back to the core, which must outlive them. A thread inside the core for a call comes back within

@@ -41,6 +41,7 @@ class engine {
     bool load();
     void watch_context();
     void set_state(sf_state state, const std::string & message);
+    bool end_loop(std::chrono::steady_clock::time_point deadline);
     void end_calls(std::chrono::steady_clock::time_point deadline, bool & all);
 
     common_params                   params_; // the core keeps references to it

@@ -1,0 +1,50 @@
+"""Runs the command line of a bundle on a fake engine, as a process of its own: ``fake_bundle.py SCENE WORDS…``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1])]
+
+from fake_engine import FakeEngine, Script  # noqa: E402
+from solofile.runtime import __main__ as program  # noqa: E402
+from solofile.runtime import boot, cli, hardware  # noqa: E402
+from solofile.runtime.container import Bundle  # noqa: E402
+from solofile.runtime.engine_api import Engine  # noqa: E402
+from solofile.runtime.settings import Launch  # noqa: E402
+
+CHAT = "/v1/chat/completions"
+
+
+def make_engine(scene: str) -> Engine:
+    """``loading`` for ever; ``endless`` answers; ``thinking`` without a first word; else a short answer."""
+    engine = FakeEngine("loading" if scene == "loading" else "ready")
+    script = {
+        "endless": Script.sse(["bla "], delay=0.01, repeat=True),
+        "thinking": Script.sse(["late"], think=60),
+        "modules": Script.sse([" ".join(sorted(sys.modules))]),
+    }
+    engine.on("POST", CHAT, script.get(scene, Script.sse(["Grüße ", "aus Paris 🗼"])))
+    if scene == "modules":  # asked when the answer begins, after everything was imported
+        engine.on("POST", CHAT, lambda _: Script.sse([" ".join(sorted(sys.modules))]))
+    return engine
+
+
+def main() -> None:
+    """Run ``__main__`` with the scene's engine."""
+    scene, words = sys.argv[1], sys.argv[2:]
+    sys.argv[1:] = words
+
+    def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
+        machine = hardware.detect()
+        return boot.Started(make_engine(scene), boot.choose(launch, bundle, machine, environ), machine.threads)
+
+    original = cli.main
+    cli.main = lambda: original(start=start)  # type: ignore[assignment]
+    program.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The modes that answer without a model, the server's settings, and the sentences for bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from small_bundle import LICENSE, make_bundle, model
+from solofile.runtime import boot, browser, cli, doctor, serving
+from solofile.runtime.cache import Wanted
+from solofile.runtime.container import Bundle
+from solofile.runtime.errors import InputError
+from solofile.runtime.hardware import target
+from solofile.runtime.server_settings import ServerSettings
+
+
+def run(words: str, environ: dict[str, str]) -> tuple[int, str]:
+    out = io.StringIO()
+    return cli.main(words.split(), environ, out), out.getvalue()
+
+
+def test_help_needs_no_bundle_and_names_every_mode_and_core_option() -> None:
+    code, text = run("--help", {})
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 120
+    for word in ("--server", "--chat", "-p,", "--doctor", "--verify", "--extract", "--licenses", "--cache-clear", "-ngl", "--temp"):
+        assert word in text
+
+
+def test_version(environ: dict[str, str]) -> None:
+    assert run("--version", environ) == (0, "tiny, made by solofile 0.1.0; llama.cpp 0.5.0 (0c1e570)\n")
+
+
+def test_licenses(environ: dict[str, str]) -> None:
+    code, text = run("--licenses", environ)
+    assert code == 0
+    assert text.startswith("tiny: apache-2.0\n")
+    assert "\nllama.cpp\n=========\n\n" + LICENSE.decode() in text
+
+
+def test_verify_of_a_whole_and_a_damaged_bundle(
+    environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = run("--verify", environ)
+    assert (code, "is whole: " in text) == (0, True)
+    raw = bytearray(Path(environ["SOLOFILE_BUNDLE"]).read_bytes())
+    with Bundle.open(environ["SOLOFILE_BUNDLE"]) as bundle:
+        raw[bundle.data_offset("models/tiny.gguf")] ^= 1
+    damaged = tmp_path / "damaged.exe"
+    damaged.write_bytes(raw)
+    assert run("--verify", {**environ, "SOLOFILE_BUNDLE": str(damaged)}) == (2, "")
+    assert "models/tiny.gguf" in capsys.readouterr().err
+
+
+def test_extract(environ: dict[str, str], tmp_path: Path) -> None:
+    code, text = run(f"--extract {tmp_path / 'there'}", environ)
+    assert (code, text.endswith(f"files below {tmp_path / 'there'}.\n")) == (0, True)
+    assert (tmp_path / "there/models/tiny.gguf").stat().st_size == 4096
+
+
+def test_cache_clear(environ: dict[str, str]) -> None:
+    code, text = run("--cache-clear", environ)
+    assert (code, text) == (0, f"Removed 0 from {environ['SOLOFILE_CACHE_DIR']}, 0.0 MB in all.\n")
+
+
+def test_doctor_as_json_and_as_text(environ: dict[str, str]) -> None:
+    code, text = run("--doctor --json", environ)
+    report = json.loads(text)
+    assert code == 0
+    assert report["kernels"]["chosen"] in ("haswell", "x64")
+    assert report["kernels"]["available"] == ["haswell", "x64"]
+    assert {one["variant"] for one in report["kernels"]["rejected"]} >= {"sapphirerapids", "zen4"}
+    assert report["bundle"]["models"][0]["quantization"] == "Q4_1"
+    assert report["hardware"]["threads"] >= 1
+    assert report["cache"]["path"] == environ["SOLOFILE_CACHE_DIR"]
+    code, text = run("--doctor", environ)
+    assert code == 0
+    assert f"  chosen: {report['kernels']['chosen']}\n" in text
+    assert "    zen4: " in text
+    assert f"{target()}: glibc 2.17" in text
+
+
+def test_doctor_of_a_damaged_bundle_still_shows_the_machine(environ: dict[str, str], tmp_path: Path) -> None:
+    damaged = tmp_path / "cut.exe"
+    damaged.write_bytes(Path(environ["SOLOFILE_BUNDLE"]).read_bytes()[:-1])
+    code, text = run("--doctor --json", {**environ, "SOLOFILE_BUNDLE": str(damaged)})
+    report = json.loads(text)
+    assert code == 0
+    assert str(damaged) in report["bundle"]["error"]
+    assert report["hardware"]["cpu"]
+
+
+def test_doctor_says_why_a_forced_variant_cannot_be(environ: dict[str, str]) -> None:
+    report = json.loads(run("--doctor --json --kernel zen4", environ)[1])
+    assert "Unknown kernel variant zen4 in this bundle" in report["kernels"]["error"]
+
+
+def test_doctor_lists_crashes_and_cache(environ: dict[str, str]) -> None:
+    state = Path(environ["SOLOFILE_CACHE_DIR"]) / "state"
+    state.mkdir()
+    (state / "crash-2026-01-01.txt").write_text("SIGILL")
+    assert json.loads(run("--doctor --json", environ)[1])["cache"]["crashes"] == [str(state / "crash-2026-01-01.txt")]
+
+
+def test_memory() -> None:
+    assert doctor.parse_memory("MemTotal:  8 kB\nMemAvailable: 4 kB\n") == {"total": 8192, "available": 4096}
+    assert doctor.parse_memory("") == {"total": None, "available": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ("--nonsense", 2, "Unknown option --nonsense"),
+        ("--server --chat", 2, "ask for different things"),
+        ("-hf a/b", 2, "The option -hf is not offered by a bundle: it downloads a model"),
+        ("--bench", 2, "The option --bench is not offered by a bundle: the benchmark is not part of this version yet"),
+        ("-m other", 2, "Unknown model other in this bundle"),
+        ("--server --port 70000", 2, "There is no port 70000"),
+        ("--server --kernel zen9", 2, "Unknown kernel variant zen9"),
+    ],
+)
+def test_bad_input(words: str, code: int, sentence: str, environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words, environ) == (code, "")
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_started_without_a_launcher(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version", {})[0] == 2
+    assert capsys.readouterr().err == "This is a part of a bundle and not meant to be started by itself: start the bundle.\n"
+
+
+def test_damaged_bundle_is_refused(environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = tmp_path / "cut.exe"
+    damaged.write_bytes(Path(environ["SOLOFILE_BUNDLE"]).read_bytes()[:-1])
+    assert run("-p x", {**environ, "SOLOFILE_BUNDLE": str(damaged)}) == (2, "")
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_bundle_for_another_system(environ: dict[str, str]) -> None:
+    with Bundle.open(environ["SOLOFILE_BUNDLE"]) as bundle, pytest.raises(InputError, match="and not for plan9-mips"):
+        boot.available_kernels(bundle, "plan9-mips")
+
+
+def test_kernel_library_comes_out_of_the_bundle(environ: dict[str, str]) -> None:
+    with Bundle.open(environ["SOLOFILE_BUNDLE"]) as bundle:
+        path, lock = boot.kernel_library(bundle, target(), "x64", Path(environ["SOLOFILE_CACHE_DIR"]), lambda _: None)
+        part = bundle.part(f"native/{target()}/libggml-cpu-x64.so")
+    assert lock is not None
+    lock.close()
+    assert path.parent.name == part.sha256
+    assert Wanted(path.name, part.sha256, path.stat().st_size) == Wanted("libggml-cpu-x64.so", part.sha256, part.size)
+
+
+def test_native_folder_of_the_environment_counts_in_a_source_tree_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert boot.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path("/there")
+    with pytest.raises(InputError):
+        boot.native_folder({})
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert boot.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path(sys.executable).parent / "native"
+
+
+def test_default_arguments_that_no_bundle_may_hold(environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = make_bundle(tmp_path / "b", arguments=("--host", "0.0.0.0"), models=(model("m"),))
+    assert run("--server", {**environ, "SOLOFILE_BUNDLE": str(bundle)}) == (2, "")
+    assert "which only the user can give" in capsys.readouterr().err
+
+
+def test_key_file(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# comment\n\nfirst\n second \n")
+    settings = ServerSettings(api_keys=("zeroth",))
+    assert serving.with_key_files(settings, (str(keys),)).api_keys == ("zeroth", "first", "second")
+    keys.write_text("# none\n")
+    with pytest.raises(InputError, match="holds no key"):
+        serving.with_key_files(settings, (str(keys),))
+    keys.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="it is no UTF-8 text"):
+        serving.with_key_files(settings, (str(keys),))
+    with pytest.raises(InputError, match="cannot be read"):
+        serving.with_key_files(settings, (str(tmp_path / "gone"),))
+
+
+@pytest.mark.parametrize(
+    ("environ", "desktop"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "a b c d"}, False),
+    ],
+)
+def test_desktop(environ: dict[str, str], desktop: bool) -> None:
+    assert browser.has_desktop(environ, "linux") == desktop
+
+
+def test_browser_gets_an_environment_of_its_own() -> None:
+    ours = {"LD_LIBRARY_PATH": "/frozen", "LD_LIBRARY_PATH_ORIG": "/before", "SOLOFILE_CACHE_DIR": "x", "_MEIPASS2": "y", "HOME": "/h"}
+    assert browser.clean_environment(ours) == {"HOME": "/h", "LD_LIBRARY_PATH": "/before"}
+    assert browser.clean_environment({"LD_LIBRARY_PATH": "/frozen"}) == {}
+
+
+def test_page_is_opened_with_what_the_path_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = tmp_path / "seen"
+    tool = tmp_path / "xdg-open"
+    tool.write_text(f'#!/bin/sh\necho "$1" > {seen}.part; mv {seen}.part {seen}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert not browser.open_page("http://127.0.0.1:1/", {})
+    assert browser.open_page("http://127.0.0.1:1/", {"DISPLAY": ":0", "PATH": f"{tmp_path}:/usr/bin:/bin"})
+    import time
+
+    end = time.monotonic() + 5
+    while not seen.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert seen.read_text() == "http://127.0.0.1:1/\n"
