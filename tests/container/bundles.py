@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,7 @@ from pathlib import Path
 from solofile.builder.output import replacing
 from solofile.builder.packfile import Pack, PackFacts, PackSource, write_pack
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
-from solofile.runtime.archive import END_SIZE, End, Member, directory_entry, end_records, local_header, parse_directory
-from solofile.runtime.archive import parse_end as parse_end_records
+from solofile.runtime.archive import End, Member, directory_entry, end_records, local_header, parse_directory, parse_end
 from solofile.runtime.container import TAIL_SIZE, comment_of
 from solofile.runtime.manifest import LlamaCpp, Manifest, Model
 
@@ -52,12 +52,12 @@ def model_facts(name: str, size: int) -> Model:
     return Model(f"models/{name}.gguf", name, "llama", 1000, "F32", 2048, True, "apache-2.0", size)
 
 
-def make_bundle(path: Path, pack: Pack, models: Sequence[Path], **changes: object) -> Manifest:
+def make_bundle(path: Path, pack_path: Path, models: Sequence[Path], **changes: object) -> Manifest:
     """Write a bundle with the given files as its models, whatever they hold."""
     files = [ModelFile(model_facts(model.stem, model.stat().st_size), model) for model in models]
-    plan = BundlePlan("tiny", "Tiny", [pack], files, files[0].model.path)
-    plan = dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
-    with replacing(path, mode=0o755) as output:
+    with Pack.open(pack_path) as pack, replacing(path, mode=0o755) as output:
+        plan = BundlePlan("tiny", "Tiny", [pack], files, files[0].model.path)
+        plan = dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
         return write_bundle(plan, output, lambda _: None)
 
 
@@ -72,7 +72,7 @@ class Dissected:
     @classmethod
     def of(cls, path: Path) -> Dissected:
         raw = path.read_bytes()
-        end = parse_end_records(raw[-TAIL_SIZE:], len(raw))
+        end = parse_end(raw[-TAIL_SIZE:], len(raw))
         directory = raw[end.directory_offset : end.directory_offset + end.directory_size]
         members = list(parse_directory(directory, end))
         data = [raw[member.data_offset : member.end] for member in members]
@@ -83,8 +83,6 @@ class Dissected:
 
     def change_manifest(self, change: Callable[[dict[str, object]], object]) -> None:
         """Let ``change`` edit the manifest's JSON; sizes and CRC of its member follow."""
-        import zlib
-
         document = json.loads(self.data[-1])
         change(document)
         data = json.dumps(document).encode()
@@ -119,6 +117,3 @@ class Dissected:
         for index, member in enumerate(self.members):
             self.members[index] = member._replace(header_offset=position)
             position = self.members[index].end
-
-
-__all__ = ["END_SIZE", "Dissected", "make_bundle", "make_pack"]

@@ -106,6 +106,17 @@ def test_about(client: Client) -> None:
     assert client.get("/solofile/about").get_json() == expected
 
 
+def test_the_worker_of_another_page_is_removed(make_client: MakeClient, tmp_path: Path) -> None:
+    """llama-server's page leaves one behind at the same address; it must go whatever is served in its place."""
+    for given in ({}, {"page": False}, {"static_folder": tmp_path}, {"api_keys": ("k",)}):
+        answer = make_client(**given).get("/sw.js")
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert b"registration.unregister()" in answer.get_data()
+    (tmp_path / "sw.js").write_text("mine", "utf-8")
+    with make_client(static_folder=tmp_path).get("/sw.js") as answer:
+        assert answer.get_data() == b"mine"
+
+
 def test_no_page(make_client: MakeClient) -> None:
     client = make_client(page=False)
     assert client.get("/").status_code == 404

@@ -128,6 +128,17 @@ def test_twenty_streams_at_once(server: Server, engine: FakeEngine) -> None:
     assert time.monotonic() - begun < 5  # one after the other they would take 10 s
 
 
+def test_silent_clients_take_no_threads(server: Server) -> None:
+    idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    before = threading.active_count()
+    with closing(connect(server)) as connection:
+        connection.request("GET", "/health")
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+    assert threading.active_count() <= before + 2
+    for sock in idle:
+        sock.close()
+
+
 def test_health_answers_beside_many_streams(server: Server, engine: FakeEngine) -> None:
     engine.on("POST", CHAT, Script.sse(["a"], think=60))
     socks = [post(server) for _ in range(40)]

@@ -55,8 +55,9 @@ def need_root() -> None:
 
 
 @pytest.fixture
-def mount(need_root: None, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def mount(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a tmpfs with the given options and returns its folder."""
+    request.getfixturevalue("need_root")
     folders: list[Path] = []
 
     def mount_one(options: str) -> Path:

@@ -40,14 +40,16 @@ class Synthetic:
     members: dict[str, Member]
     directory: int
     """Offset of the central directory."""
+    files: Mapping[str, Content]
+    """What its pack holds."""
 
-    def flip(self, offset: int) -> None:
-        """Change every bit of one byte of the file."""
+    def flip(self, offset: int, bits: int = 0xFF) -> None:
+        """Change bits of one byte of the file."""
         with self.path.open("r+b") as file:
             file.seek(offset)
             byte = file.read(1)[0]
             file.seek(offset)
-            file.write(bytes([byte ^ 0xFF]))
+            file.write(bytes([byte ^ bits]))
 
 
 def sums_text(files: Mapping[str, Content]) -> bytes:
@@ -66,8 +68,12 @@ def write_bundle(
     sums: bytes | None = None,
     target: str = TARGET,
     model: bytes = b"model" * 1000,
+    compression: tuple[int, int] = (9, zlib.Z_DEFAULT_STRATEGY),
 ) -> Synthetic:
-    """Write a bundle of ``files``, executable. ``sums`` replaces the right list of files by another text."""
+    """Write a bundle of ``files``, executable.
+
+    ``sums`` replaces the right list of files by another text; ``compression`` is zlib's level and strategy.
+    """
     text = sums_text(files) if sums is None else sums
     plan = [(f"runtime/{target}/{name}", file.data, DEFLATED, file.mode) for name, file in sorted(files.items())]
     plan.append((sums_path(target), text, DEFLATED, 0o644))
@@ -76,7 +82,7 @@ def write_bundle(
     plan.append(("solofile.json", manifest, STORED, 0o644))
     body, members = launcher, []
     for name, data, method, mode in plan:
-        stored = _deflate(data) if method == DEFLATED else data
+        stored = _deflate(data, *compression) if method == DEFLATED else data
         member = Member(name, method, mode, zlib.crc32(data), len(stored), len(data), len(body))
         body += local_header(member) + stored
         members.append(member)
@@ -84,11 +90,11 @@ def write_bundle(
     end = End(len(members), len(body), len(directory), comment_of(manifest, directory))
     path.write_bytes(body + directory + end_records(end))
     path.chmod(0o755)
-    return Synthetic(path, hashlib.sha256(text).hexdigest(), {m.path: m for m in members}, len(body))
+    return Synthetic(path, hashlib.sha256(text).hexdigest(), {m.path: m for m in members}, len(body), files)
 
 
-def _deflate(data: bytes) -> bytes:
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+def _deflate(data: bytes, level: int, strategy: int) -> bytes:
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
     return deflater.compress(data) + deflater.flush()
 
 
@@ -128,9 +134,7 @@ class Run:
         return next(line.partition(" ")[2] for line in self.out.splitlines() if line.startswith(f"{name} "))
 
 
-def run(
-    command: Sequence[str | Path], env: Mapping[str, str | Path], *, timeout: float = 60, **options: Any
-) -> Run:
+def run(command: Sequence[str | Path], env: Mapping[str, str | Path], *, timeout: float = 60, **options: Any) -> Run:
     """Run a program to its end with exactly this environment."""
     done = subprocess.run(
         [str(part) for part in command], env={name: str(value) for name, value in env.items()},

@@ -71,7 +71,8 @@ def test_a_folder_that_others_can_write_is_refused(bundle: Synthetic, cache: Pat
     assert list(cache.iterdir()) == []
 
 
-def test_a_folder_of_another_user_is_refused(bundle: Synthetic, cache: Path, need_root: None) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_a_folder_of_another_user_is_refused(bundle: Synthetic, cache: Path) -> None:
     cache.mkdir(mode=0o700)
     os.chown(cache, STRANGER, STRANGER)
     refused(run([bundle.path], {"SOLOFILE_CACHE": cache}), f"{cache} belongs to user {STRANGER} and this is user 0")
@@ -131,7 +132,8 @@ def shared_folder() -> Iterator[Path]:
     os.system(f"chmod -R u+w '{folder}'; rm -rf '{folder}'")
 
 
-def test_no_home_at_all(bundle: Synthetic, need_root: None, open_folder: Path, shared_folder: Path) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_no_home_at_all(bundle: Synthetic, open_folder: Path, shared_folder: Path) -> None:
     shutil.copy(bundle.path, open_folder / "b.exe")
     started = run([open_folder / "b.exe"], {}, user=STRANGER, group=STRANGER)
     assert (started.code, started.err) == (0, "")
@@ -139,9 +141,8 @@ def test_no_home_at_all(bundle: Synthetic, need_root: None, open_folder: Path, s
     assert stat.S_IMODE(shared_folder.stat().st_mode) == 0o700
 
 
-def test_a_squatted_shared_folder_is_passed_over(
-    bundle: Synthetic, need_root: None, open_folder: Path, shared_folder: Path
-) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_a_squatted_shared_folder_is_passed_over(bundle: Synthetic, open_folder: Path, shared_folder: Path) -> None:
     shutil.copy(bundle.path, open_folder / "b.exe")
     shared_folder.mkdir(mode=0o777)
     os.chown(shared_folder, 54322, 54322)
@@ -169,7 +170,8 @@ def run_with_users(users: str, folder: Path, command: list[str | Path], env: dic
     return started
 
 
-def test_home_from_the_user_database(bundle: Synthetic, need_root: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_home_from_the_user_database(bundle: Synthetic, tmp_path: Path) -> None:
     (tmp_path / "listed").mkdir()
     users = f"other:x:7:7::/nowhere:/bin/sh\nroot:x:0:0:root:{tmp_path}/listed:/bin/sh\n"
     started = run_with_users(users, tmp_path, [bundle.path], {})
@@ -178,7 +180,8 @@ def test_home_from_the_user_database(bundle: Synthetic, need_root: None, tmp_pat
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_root_with_the_home_of_another_user(bundle: Synthetic, need_root: None, tmp_path: Path, made: bool) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_root_with_the_home_of_another_user(bundle: Synthetic, tmp_path: Path, made: bool) -> None:
     home, own = tmp_path / "home", tmp_path / "own"
     own.mkdir()
     (home / ".cache/solofile" if made else home).mkdir(parents=True)

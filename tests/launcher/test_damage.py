@@ -172,9 +172,7 @@ def test_a_wrong_sum(launcher: Path, probe: bytes, cache: Path, tmp_path: Path) 
 
 
 def test_a_bundle_for_another_machine(launcher: Path, probe: bytes, cache: Path, tmp_path: Path) -> None:
-    bundle = write_bundle(
-        tmp_path / "b.exe", launcher.read_bytes(), probe_files(probe), target="linux-aarch64"
-    )
+    bundle = write_bundle(tmp_path / "b.exe", launcher.read_bytes(), probe_files(probe), target="linux-aarch64")
     ended = run([bundle.path], {"SOLOFILE_CACHE": cache})
     assert ended.code == 2
     assert "holds no runtime for linux-x86_64; build it again with --target linux-x86_64" in ended.err

@@ -55,11 +55,12 @@ def test_a_relative_cache_is_made_absolute(bundle: Synthetic, tmp_path: Path) ->
     assert started.environment["SOLOFILE_CACHE_DIR"] == str(tmp_path / "my cache")
 
 
-def test_without_proc(bundle: Synthetic, cache: Path, need_root: None) -> None:
+@pytest.mark.usefixtures("need_root")
+def test_without_proc(bundle: Synthetic, cache: Path) -> None:
     link = bundle.path.with_name("a link")
     link.symlink_to(bundle.path.name)
     script = 'mount -t tmpfs none /proc && cd "$1" && exec "./a link" show'
-    command = ["unshare", "-m", "sh", "-c", script, "sh", bundle.path.parent]
+    command: list[str | Path] = ["unshare", "-m", "sh", "-c", script, "sh", bundle.path.parent]
     started = run(command, {"SOLOFILE_CACHE": cache, "PATH": os.environ["PATH"]})
     if "unshare" in started.err or "mount" in started.err:
         pytest.skip("mount namespaces are not allowed here")
@@ -119,7 +120,7 @@ def test_a_planted_library_is_not_loaded(launcher: Path, cache: Path, tmp_path: 
     planted = tmp_path / "planted"
     planted.mkdir()
     (planted / "libc.so.6").write_bytes(b"not a library")
-    env = {"LD_LIBRARY_PATH": "::.:../planted", "SOLOFILE_CACHE": cache}
+    env: dict[str, str | Path] = {"LD_LIBRARY_PATH": "::.:../planted", "SOLOFILE_CACHE": cache}
     control = run(["/bin/sh", "-c", "echo ran"], env, cwd=planted)
     if control.code == 0:
         pytest.skip("this system's shell is static")
@@ -192,7 +193,7 @@ def test_the_runtime_dies_with_a_killed_launcher(bundle: Synthetic, cache: Path)
 
 
 def test_inherited_signal_settings_do_no_harm(bundle: Synthetic, cache: Path) -> None:
-    env = {"SOLOFILE_CACHE": str(cache)}
+    env: dict[str, str | Path] = {"SOLOFILE_CACHE": cache}
 
     def ignore() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)

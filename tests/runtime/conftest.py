@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,12 @@ def environ(bundle_path: Path, tmp_path: Path) -> dict[str, str]:
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
     return {"SOLOFILE_BUNDLE": str(bundle_path), "SOLOFILE_CACHE_DIR": str(cache)}
+
+
+@pytest.fixture(autouse=True)
+def empty_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """-p reads what is piped in; here nothing is."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
 
 
 @pytest.fixture

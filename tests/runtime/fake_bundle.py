@@ -41,8 +41,7 @@ def main() -> None:
         machine = hardware.detect()
         return boot.Started(make_engine(scene), boot.choose(launch, bundle, machine, environ), machine.threads)
 
-    original = cli.main
-    cli.main = lambda: original(start=start)  # type: ignore[assignment]
+    cli.main.__defaults__ = (None, None, None, start)
     program.run()
 
 

@@ -44,9 +44,9 @@ def make_bundle(
         source = folder / f"{one.name}.gguf"
         source.write_bytes(one.name.encode().ljust(one.size, b"."))
         sources.append(ModelFile(one, source))
-    plan = BundlePlan("tiny", "Tiny Model", [Pack.open(folder / "pack.zip")], sources, models[0].path)
     path = folder / "tiny.exe"
-    with replacing(path, mode=0o755) as output:
+    with Pack.open(folder / "pack.zip") as pack, replacing(path, mode=0o755) as output:
+        plan = BundlePlan("tiny", "Tiny Model", [pack], sources, models[0].path)
         write_bundle(dataclasses.replace(plan, **changes), output, lambda _: None)  # type: ignore[arg-type]
     return path
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import pytest
 from fake_engine import FakeEngine, Script
 from solofile.runtime.chat import Chat, Printer, run
-from solofile.runtime.conversation import Piece
+from solofile.runtime.conversation import Answer, Piece
 from solofile.runtime.engine_api import Request
 from solofile.runtime.errors import EngineError
 from solofile.runtime.shutdown import Terminated
@@ -49,7 +50,9 @@ def turns(request: Request) -> list[tuple[str, str]]:
     return [(turn["role"], turn["content"]) for turn in json.loads(request.body)["messages"]]
 
 
-def converse(engine: FakeEngine, *lines: str | BaseException, out: io.StringIO | None = None) -> tuple[Chat, str, list[str]]:
+def converse(
+    engine: FakeEngine, *lines: str | BaseException, out: io.StringIO | None = None
+) -> tuple[Chat, str, list[str]]:
     chat, said = Chat(engine, "Be brief.", template=True), list[str]()
     out = out or io.StringIO()
     run(chat, reader(*lines), out, said.append, color=False)
@@ -91,28 +94,36 @@ def test_conversation_goes_on_after_a_stopped_answer(engine: FakeEngine) -> None
 
 
 def test_second_ctrl_c_leaves(engine: FakeEngine) -> None:
-    engine.on("POST", CHAT, Script(Script.sse(["word "]).chunks[:1] * 1000))
+    engine.on("POST", CHAT, Script.sse(["word "] * 1000))
     chat, _, _ = converse(engine, "Count", "never asked", out=Interrupting("word", times=2))
     assert len(engine.requests) == 1
     assert chat.history[-1].role == "user"
 
 
-def test_ctrl_c_before_the_first_word_takes_the_question_back(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+class InterruptedQueue:
+    """The queue of an answer; the first who waits for it hears Ctrl-C."""
+
+    def __init__(self, queue: SimpleQueue[object]) -> None:
+        self._queue, self._interrupted = queue, False
+        self.put, self.empty = queue.put, queue.empty
+
+    def get(self, timeout: float) -> object:
+        if not self._interrupted:
+            self._interrupted = True
+            raise KeyboardInterrupt
+        return self._queue.get(timeout=timeout)
+
+
+def test_ctrl_c_before_the_first_word_takes_the_question_back(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.on("POST", CHAT, Script.sse(["late"], think=60))
     chat = Chat(engine, None, template=True)
     ask = chat.ask
 
-    def impatient(question: str) -> object:
+    def impatient(question: str) -> Answer:
         answer = ask(question)
-        answers = iter([KeyboardInterrupt()])
-        get = answer._queue.get
-
-        def interrupted(timeout: float | None = None) -> object:
-            for error in answers:
-                raise error
-            return get(timeout=timeout)
-
-        monkeypatch.setattr(answer, "_queue", type("Queue", (), {"get": staticmethod(interrupted), "empty": answer._queue.empty}))
+        monkeypatch.setattr(answer, "_queue", InterruptedQueue(answer._queue))  # type: ignore[arg-type]
         return answer
 
     monkeypatch.setattr(chat, "ask", impatient)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from solofile.runtime import hardware
-from solofile.runtime.hardware import Hardware, count_cores, parse_cpu_list, parse_cpu_max, parse_cpuinfo, read_quota
+from solofile.runtime.hardware import (
+    Hardware,
+    count_cores,
+    parse_cpu_list,
+    parse_cpu_max,
+    parse_cpuinfo,
+    read_memory,
+    read_quota,
+)
 
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -73,8 +81,9 @@ def test_cpu_lists(text: str, cpus: set[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "quota"), [("200000 100000\n", 2.0), ("50000 100000", 0.5), ("max 100000", None), ("", None), ("-1 100000", None)]
-)  # fmt: skip
+    ("text", "quota"),
+    [("200000 100000\n", 2.0), ("50000 100000", 0.5), ("max 100000", None), ("", None), ("-1 100000", None)],
+)
 def test_cpu_max(text: str, quota: float | None) -> None:
     assert parse_cpu_max(text) == quota
 
@@ -101,6 +110,16 @@ def test_limits_of_the_first_kind_of_control_groups(tmp_path: Path) -> None:
         },
     )
     assert read_quota(root) == 3.0
+
+
+def test_memory_of_the_machine_or_of_the_container(tmp_path: Path) -> None:
+    files = {"proc/meminfo": "MemTotal:  8 kB\nMemAvailable:  4 kB\nBuffers: 9 kB\n"}
+    assert read_memory(write(tmp_path, files)) == 4096
+    files = {"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "1024\n"}
+    assert read_memory(write(tmp_path, files)) == 1024
+    files = {"proc/self/cgroup": "2:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "2048\n"}
+    assert read_memory(write(tmp_path, files)) == 2048
+    assert read_memory(str(tmp_path / "nothing")) is None
 
 
 def test_no_limit(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ PROGRAM = [sys.executable, str(Path(__file__).with_name("fake_bundle.py"))]
 
 
 @contextmanager
-def running(scene: str, *words: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    scene: str, *words: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     world = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environ}
     world.pop("DISPLAY", None)
     with subprocess.Popen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,15 @@ from solofile.runtime import settings
 from solofile.runtime.errors import InputError, RefusedOption, UnknownName
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.server_settings import ServerSettings
-from solofile.runtime.settings import Launch, core_arguments, has_template, resolve
+from solofile.runtime.settings import Launch, core_arguments, fits_easily, has_template, resolve
 
 
-def launch(words: str, found: Manifest | None = None, **environ: str) -> Launch:
-    return resolve(words.split(), found or manifest(), environ)
+def launch(words: str, found: Manifest | None = None, environ: Mapping[str, str] | None = None) -> Launch:
+    return resolve(words.split(), found or manifest(), environ or {})
 
 
 def server(words: str, **environ: str) -> ServerSettings:
-    found = launch(words, **environ).server
+    found = launch(words, None, environ).server
     assert found is not None
     return found
 
@@ -47,7 +49,7 @@ def test_mode(words: str, mode: str) -> None:
 
 
 def test_two_modes_are_an_error() -> None:
-    with pytest.raises(InputError, match=r"^The options --server and --chat ask for different things: give one of them\.$"):
+    with pytest.raises(InputError, match=r"^The options --server and --chat ask for different things: give one of"):
         launch("--server --chat")
 
 
@@ -121,14 +123,14 @@ def test_server_options_are_ours_and_not_the_cores(tmp_path: Path) -> None:
 def test_key_of_the_environment_counts_unless_the_command_line_names_one() -> None:
     assert server("", SOLOFILE_API_KEY="e").api_keys == ("e",)
     assert server("--api-key f", SOLOFILE_API_KEY="e").api_keys == ("f",)
-    found = launch("--api-key-file keys", SOLOFILE_API_KEY="e")
+    found = launch("--api-key-file keys", environ={"SOLOFILE_API_KEY": "e"})
     assert found.server is not None
     assert (found.server.api_keys, found.api_key_files) == ((), ("keys",))
 
 
 def test_llama_cpps_environment_does_not_count() -> None:
     environ = {"LLAMA_API_KEY": "k", "LLAMA_ARG_CTX_SIZE": "1", "LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "1"}
-    assert launch("", **environ) == launch("")
+    assert launch("", environ=environ) == launch("")
 
 
 def test_keys_with_commas_stand_in_quotes() -> None:
@@ -170,21 +172,36 @@ def test_json_goes_with_doctor() -> None:
 
 
 def test_modes_that_need_no_manifest_resolve_without_one() -> None:
-    assert resolve(["--doctor", "--kernel", "x64"], None, {}) == Launch("doctor", kernel="x64")
+    found = resolve(["--doctor", "--kernel", "x64"], None, {})
+    assert found == Launch("doctor", kernel="x64")
 
 
 def test_core_arguments_name_threads_and_model_unless_given() -> None:
     found = manifest(model("small"), model("large"))
-    assert core_arguments(launch("--chat", found), found, 3) == ("--threads", "3", "--alias", "tiny")
-    assert core_arguments(launch("--chat -m large", found), found, 3) == ("--threads", "3", "--alias", "large")
-    assert core_arguments(launch("--chat -t 1 -a me", found), found, 3) == ("-t", "1", "-a", "me")
+    assert core_arguments(launch("--chat", found), found, 3, None) == ("--threads", "3", "--alias", "tiny")
+    assert core_arguments(launch("--chat -m large", found), found, 3, None) == ("--threads", "3", "--alias", "large")
+    assert core_arguments(launch("--chat -t 1 -a me", found), found, 3, None) == ("-t", "1", "-a", "me")
+
+
+def test_what_surely_fits_is_not_measured_first() -> None:
+    found = manifest()  # 135,000 weights, 8192 tokens: 4096 bytes and at most 264 bytes a token
+    need = 2 * (4096 + 8192 * 135_000 // 512)
+    assert core_arguments(launch("--chat", found), found, 1, need + 2)[-2:] == ("--fit", "off")
+    for words, memory in (("", need), ("", None), ("-c 9000", need + 2), ("-fit on", need * 9)):
+        assert "off" not in core_arguments(launch(f"--chat {words}", found), found, 1, memory)
+
+
+def test_a_model_of_unknown_context_is_measured() -> None:
+    unknown = dataclasses.replace(model("x"), context_length=None)
+    assert not fits_easily(unknown, 0, 1 << 40)
+    assert fits_easily(unknown, 100, 1 << 40)
 
 
 def test_one_answer_is_not_warmed_up_for() -> None:
     found = manifest()
-    assert "--no-warmup" in core_arguments(launch("-p x", found), found, 1)
-    assert "--no-warmup" not in core_arguments(launch("-p x --warmup", found), found, 1)
-    assert "--no-warmup" not in core_arguments(launch("--server", found), found, 1)
+    assert "--no-warmup" in core_arguments(launch("-p x", found), found, 1, None)
+    assert "--no-warmup" not in core_arguments(launch("-p x --warmup", found), found, 1, None)
+    assert "--no-warmup" not in core_arguments(launch("--server", found), found, 1, None)
 
 
 def test_template_of_the_model_or_of_the_user() -> None:
@@ -195,4 +212,5 @@ def test_template_of_the_model_or_of_the_user() -> None:
 
 
 def test_serving_modes_are_the_ones_with_a_server() -> None:
-    assert settings.SERVING == {"page", "server"}
+    found = settings.SERVING
+    assert found == {"page", "server"}

@@ -105,7 +105,9 @@ def test_starts_at_once_end_in_one_copy(folder: Path) -> None:
     assert source.count == 1
 
 
-def test_damage_under_a_running_bundle_is_mended_without_its_lock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_under_a_running_bundle_is_mended_without_its_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cache, "_PATIENCE", 0.1)
     path, running = ensure_library(folder, WANTED, Source(), lambda _: None)
     assert running is not None
@@ -116,12 +118,18 @@ def test_damage_under_a_running_bundle_is_mended_without_its_lock(folder: Path, 
     running.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_cache_serves_what_it_holds(folder: Path) -> None:
+def test_read_only_cache_serves_what_it_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ensure(folder, Source())
-    (folder / "kernels" / f"{WANTED.sha256}.lock").unlink()
-    (folder / "kernels").chmod(0o500)
-    assert ensure(folder, Source()) == path
+
+    def refuse(_: Path) -> Lock:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(cache, "Lock", refuse)
+    assert ensure_library(folder, WANTED, Source(), lambda _: None) == (path, None)
+    path.parent.chmod(0o700)
+    path.unlink()
+    with pytest.raises(CacheError, match="Read-only file system"):
+        ensure(folder, Source())
 
 
 def test_unwritable_cache_says_what_to_set(tmp_path: Path) -> None:

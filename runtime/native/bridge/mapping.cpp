@@ -28,7 +28,7 @@ struct range {
 
 // The kernel reads ahead of and around a page fault, past the ends of a mapping: into the neighbours in the file. Within
 // this distance of the ends faults are told to be random, which reads just the page, and the pages are asked for by range.
-constexpr size_t edge  = 4u << 20; // bytes; more than any common read-ahead window
+constexpr size_t edge  = 32u << 20; // bytes; read-ahead windows of 8 MiB exist, and sequential reading doubles them
 constexpr size_t chunk = 128u << 10; // bytes; the kernel cuts a larger request to its window
 
 std::mutex                 mappings_mutex;

@@ -1,0 +1,154 @@
+"""A build: from a model or a recipe to one executable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solofile.builder.archive_writer import stamp_of
+from solofile.builder.copying import can_clone
+from solofile.builder.errors import BadInput, BadRecipe, BadSource
+from solofile.builder.gguf_check import ModelFacts, check_model
+from solofile.builder.output import check_output, check_space, explained, replacing
+from solofile.builder.packfile import Pack
+from solofile.builder.progress import Progress
+from solofile.builder.sources import Fetched, PathSource, Source, fetch
+from solofile.builder.tools import ProgressMaker
+from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
+from solofile.runtime.manifest import Manifest, Model
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+PackFinder = Callable[[Sequence[str], str], Sequence[Pack]]
+"""Opens the packs for the named targets (none: this machine's) with the kernels of that list."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build. None and empty stand for what the model itself, or this machine, decides."""
+
+    source: Source
+    output: Path | None = None
+    name: str | None = None
+    title: str | None = None
+    system_prompt: str | None = None
+    arguments: tuple[str, ...] = ()
+    license: str | None = None
+    license_file: Path | None = None
+    targets: tuple[str, ...] = ()
+    kernels: str = "all"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished bundle."""
+
+    path: Path
+    manifest: Manifest
+    facts: ModelFacts
+
+
+def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
+    """Build what ``request`` says. Raises BadInput for what the user gave, BuildError; leaves nothing half done."""
+    name = _name(request)
+    output = request.output or Path(f"{name}.exe")
+    check_output(output, force=request.force)
+    licenses = _licenses(name, request.license_file)
+    stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH"))
+    fetched = fetch(request.source, progress)
+    facts = check_model(fetched.path)
+    check_output(output, force=request.force, model=fetched.path)
+    model = _model(facts, fetched.path, request.license)
+    with contextlib.ExitStack() as stack:
+        plan = BundlePlan(
+            name=name,
+            title=request.title or facts.name or name,
+            packs=[stack.enter_context(pack) for pack in find_packs(request.targets, request.kernels)],
+            models=[ModelFile(model, fetched.path)],
+            default_model=model.path,
+            system_prompt=request.system_prompt,
+            arguments=request.arguments,
+            licenses=licenses,
+            stamp=stamp,
+        )
+        return Built(output, _write(plan, output, fetched, progress), facts)
+
+
+def _write(plan: BundlePlan, output: Path, fetched: Fetched, progress: ProgressMaker) -> Manifest:
+    size = plan.estimated_size
+    with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
+        if not can_clone(fetched.path, output.parent):
+            check_space(output, size)
+        with replacing(output, mode=0o755) as file:
+            manifest = write_bundle(plan, file, shown.update)
+            shown.total = file.tell()
+            shown.update(file.tell())
+            _check_hash(manifest, plan.default_model, fetched)
+    return manifest
+
+
+def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
+    found = next(part.sha256 for part in manifest.parts if part.path == path)
+    if fetched.sha256 not in (None, found):
+        raise BadSource(
+            f"{fetched.path} has changed since it was fetched (its SHA-256 is {found} in place of {fetched.sha256}): "
+            "delete it and build again."
+        )
+
+
+def _model(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
+    stem = safe_name(path.name.removesuffix(".gguf"))
+    return Model(
+        path=f"models/{stem}.gguf",
+        name=stem,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        quantization=facts.quantization,
+        context_length=facts.context_length,
+        chat_template=facts.chat_template,
+        license=spdx or facts.license,
+        size=facts.size,
+    )
+
+
+def _name(request: BuildRequest) -> str:
+    """The bundle's name: as given, else the output's, else the model's."""
+    if request.name is not None:
+        if not NAME.fullmatch(request.name):
+            raise BadInput(
+                f"The name “{request.name}” cannot be used: take at most 100 letters, digits and . _ + -, "
+                "beginning with a letter or a digit."
+            )
+        return request.name
+    if request.output is not None:
+        return safe_name(request.output.name.removesuffix(".exe"))
+    if isinstance(request.source, PathSource):
+        return safe_name(request.source.path.name.removesuffix(".gguf"))
+    raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
+
+
+def safe_name(text: str) -> str:
+    """``text`` with everything replaced that a name or the path of a member cannot hold."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).lstrip("._+-")[:100]
+    return name or "model"
+
+
+def _licenses(name: str, file: Path | None) -> Mapping[str, bytes]:
+    if file is None:
+        return {}
+    try:
+        return {f"LICENSES/model-{name}.txt": file.read_bytes()}
+    except OSError as error:
+        raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
+
+
+def _stamp(epoch: str | None) -> int:
+    try:
+        return stamp_of(epoch)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadInput(f"SOURCE_DATE_EPOCH is “{epoch}”: set it to seconds since 1970, or unset it.") from error

@@ -1,0 +1,162 @@
+"""The command line of the builder: options, errors and exit codes. What the commands do is in commands.py."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from solofile.builder import commands
+from solofile.runtime.errors import InputError, SolofileError, UnknownName
+from solofile.runtime.version import __version__
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+_TEXT_OPTIONS = ("--args", "--system-prompt", "--title")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. Errors are one sentence on standard error."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        arguments = parse(words)
+        signal.signal(signal.SIGTERM, _terminate)
+        return int(arguments.run(arguments))
+    except SolofileError as error:
+        print(f"solofile: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nsolofile: stopped; nothing half done is left.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left, as “head” does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with ``run`` as the command's function. Raises InputError and UnknownName."""
+    parser = _parser()
+    words = _with_values_attached(words) if words else ["--help"]
+    _check_command(parser, words)
+    if words[:1] == ["demo"] and words[1:2] not in (["-h"], ["--help"]):  # what follows is the bundle's
+        return argparse.Namespace(run=commands.demo, arguments=list(words[1:]))
+    arguments, rest = parser.parse_known_args(words)
+    if rest:
+        options = [word for word in rest if word.startswith("-")]
+        if options:
+            raise UnknownName("option", options[0].partition("=")[0], _options(arguments.parser))
+        raise InputError(f"Unexpected word “{rest[0]}”: see {arguments.parser.prog} --help.")
+    return arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[:1].upper()}{message[1:]}: see {self.prog} --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="solofile",
+        description="Turns a GGUF model into one executable that answers in a browser, in a terminal, over an API.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"solofile {__version__}")
+    group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    _add_build(group)
+    for name, run, text in (
+        ("inspect", commands.inspect, "say what is in a bundle"),
+        ("verify", commands.verify, "check every byte of a bundle"),
+        ("extract", commands.extract, "take the parts out of a bundle"),
+    ):
+        command = _add(group, name, run, text)
+        command.add_argument("file", metavar="FILE", type=Path)
+        if name == "inspect":
+            command.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
+        if name == "extract":
+            command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
+    demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
+    demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
+    for name, run, text in (
+        ("native", commands.native_build, "compile the native libraries"),
+        ("pack", commands.pack_build, "freeze the runtime into a pack"),
+    ):
+        inner = _add(group, name, None, text).add_subparsers(metavar="build", required=True, dest="step")
+        command = _add(inner, "build", run, f"{text}, unless that is done")
+        command.add_argument("--target", metavar="T", help="default: this machine's")
+        _add_kernels(command)
+    doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add(group, "build", commands.build, "build one executable out of a model")
+    command.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path)
+    command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
+    command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
+    command.add_argument("--name", metavar="N", help="of the bundle; default: the recipe's or the model's")
+    command.add_argument("--title", metavar="TEXT", help="for people; default: the recipe's or the model's")
+    command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
+    command.add_argument("--args", metavar="“…”", default="", help="default arguments of the bundle, in one word")
+    _add_kernels(command)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    command.add_argument("--pack", metavar="FILE", type=Path, help="build from this pack.zip; no other is made")
+
+
+def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, text: str) -> _Parser:
+    command = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    command.set_defaults(run=run, parser=command)
+    return command
+
+
+def _add_kernels(command: _Parser) -> None:
+    text = "CPU kernels to put in (default: all; host: what this CPU needs)"
+    command.add_argument("--kernels", metavar="all|host|LIST", help=text)
+
+
+def _with_values_attached(words: Sequence[str]) -> list[str]:
+    """``--args -c`` as ``--args=-c``: argparse takes no value that looks like an option."""
+    attached: list[str] = []
+    for word in words:
+        if attached and attached[-1] in _TEXT_OPTIONS:
+            attached[-1] = f"{attached[-1]}={word}"
+        else:
+            attached.append(word)
+    return attached
+
+
+def _check_command(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Name the nearest command for an unknown one: argparse would list them all."""
+    known = _commands(parser)
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is not None and first not in known:
+        if Path(first).suffix in (".gguf", ".toml"):
+            raise InputError(f"“{first}” is no command: write solofile build {first}.")
+        raise UnknownName("command", first, known)
+    options = [word for word in words[:1] if word.startswith("-") and word not in _options(parser)]
+    if options:
+        raise UnknownName("option", options[0], _options(parser))
+
+
+def _commands(parser: argparse.ArgumentParser) -> list[str]:
+    return [name for action in parser._actions if isinstance(action.choices, dict) for name in action.choices]
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in action.option_strings]
+
+
+def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001
+    """End by an exception, so that a build removes what it has begun."""
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

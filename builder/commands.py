@@ -1,0 +1,189 @@
+"""What the commands of the builder's command line do. They print; the modules that they call do the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from solofile.builder.build import BuildRequest, Built, build_bundle
+from solofile.builder.errors import BadInput
+from solofile.builder.inspect import document, page, summary
+from solofile.builder.packfile import Pack
+from solofile.builder.progress import Progress, byte_size
+from solofile.builder.recipe import read_recipe
+from solofile.builder.sources import PathSource
+from solofile.runtime import integrity
+from solofile.runtime.container import Bundle
+from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.options import parse as parse_options
+
+DEMO_RECIPE = "smollm2-135m.toml"
+DEMO_OUTPUT = Path("smollm2.exe")
+
+
+def build(arguments: argparse.Namespace) -> int:
+    """``solofile build``."""
+    request = overruled(request_from(arguments.input), arguments)
+    built = build_checked(request, arguments.pack)
+    print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    return 0
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """``solofile inspect``."""
+    with Bundle.open(arguments.file) as bundle:
+        print(document(bundle) if arguments.json else page(bundle), end="")
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """``solofile verify``."""
+    with Bundle.open(arguments.file) as bundle:
+        total = integrity.total_bytes(bundle)
+        with Progress("Verifying", total) as shown:
+            damages = integrity.verify(bundle, shown.update)
+        for damage in damages[:-1]:
+            print(f"solofile: {damage.what}", file=sys.stderr)
+        if damages:
+            raise DamagedBundle(damages[-1].what)
+        print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({byte_size(total)}).")
+    return 0
+
+
+def extract(arguments: argparse.Namespace) -> int:
+    """``solofile extract``."""
+    with Bundle.open(arguments.file) as bundle, Progress("Extracting", integrity.total_bytes(bundle)) as shown:
+        written = integrity.extract(bundle, arguments.folder, shown.update)
+    print(f"{arguments.folder}: {len(written)} files.")
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """``solofile demo``: builds the demo's bundle unless it is there, then becomes it."""
+    output = Path.cwd() / DEMO_OUTPUT
+    if not output.exists():
+        recipe = shipped_recipe(DEMO_RECIPE)
+        assert recipe is not None  # it is part of the package
+        build_checked(replace(request_from(recipe), output=DEMO_OUTPUT), None)
+    Bundle.open(output).close()
+    print(f"Starting {output}", file=sys.stderr, flush=True)
+    command = [str(output), *arguments.arguments]
+    if os.name == "posix":
+        os.execv(output, command)
+    return subprocess.run(command, check=False).returncode
+
+
+def native_build(arguments: argparse.Namespace) -> int:
+    """``solofile native build``."""
+    from solofile.builder import native
+
+    print(native.build(arguments.target, kernels=arguments.kernels or "all").folder)
+    return 0
+
+
+def pack_build(arguments: argparse.Namespace) -> int:
+    """``solofile pack build``."""
+    from solofile.builder.pack import find_or_build
+
+    with find_or_build(arguments.target, kernels=arguments.kernels or "all") as pack:
+        print(pack.path)
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """``solofile doctor``."""
+    from solofile.builder.doctor import doctor_command
+
+    return doctor_command(arguments)
+
+
+def request_from(source: Path) -> BuildRequest:
+    """The request that a recipe is, by path or by the name of one that ships with solofile; else that for a model."""
+    shipped = None if source.exists() else shipped_recipe(source.name)
+    if shipped is None and source.suffix != ".toml":
+        return BuildRequest(PathSource(source))
+    recipe = read_recipe(shipped or source)
+    return BuildRequest(
+        source=recipe.source,
+        name=recipe.name,
+        title=recipe.title,
+        system_prompt=recipe.system_prompt,
+        arguments=recipe.arguments,
+        license=recipe.license,
+        license_file=recipe.license_file,
+        targets=recipe.targets,
+        kernels=recipe.kernels,
+    )
+
+
+def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequest:
+    """``request`` with what the command line says; its default arguments are added behind the recipe's."""
+    given = {
+        "name": arguments.name,
+        "title": arguments.title,
+        "output": arguments.output,
+        "targets": tuple(arguments.target),
+        "kernels": arguments.kernels,
+    }
+    changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
+    if arguments.system_prompt is not None:
+        changed = replace(changed, system_prompt=_text(arguments.system_prompt) or None)
+    return replace(changed, arguments=(*request.arguments, *_words(arguments.args)))
+
+
+def build_checked(request: BuildRequest, pack: Path | None) -> Built:
+    """Build, after a look at what the bundle would refuse at each start."""
+    try:
+        parse_options(request.arguments)
+    except InputError as error:
+        raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
+    built = build_bundle(request, lambda targets, kernels: _packs(targets, kernels, pack))
+    if not built.facts.chat_template:
+        text = "The model has no chat template: it completes texts, and chats with it may make no sense."
+        print(f"solofile: {text}", file=sys.stderr)
+    return built
+
+
+def shipped_recipe(name: str) -> Path | None:
+    """The recipe of that name (with or without .toml) that comes with solofile."""
+    path = Path(str(files("solofile.recipes"))) / f"{name.removesuffix('.toml')}.toml"
+    return path if path.is_file() else None
+
+
+def _packs(targets: Sequence[str], kernels: str, pack: Path | None) -> list[Pack]:
+    if len(targets) > 1:
+        raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
+    if pack is None:
+        from solofile.builder.pack import find_or_build
+
+        return [find_or_build(targets[0] if targets else None, kernels=kernels)]
+    opened = Pack.open(pack)
+    if targets and targets[0] != opened.facts.target:
+        opened.close()
+        raise BadInput(f"The pack {pack} is for {opened.facts.target} and not for {targets[0]}: give another --pack.")
+    return [opened]
+
+
+def _text(given: str) -> str:
+    """A text, or the contents of the file behind an @."""
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "it is no UTF-8")
+        raise BadInput(f"The text {given[1:]} cannot be read: {reason}.") from error
+
+
+def _words(given: str) -> list[str]:
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise BadInput(f"The arguments {given!r} cannot be split into words ({error}): close the quotes.") from error

@@ -1,0 +1,244 @@
+"""Reads the header of a GGUF file, and nothing behind it (layout: ggml's docs/gguf.md).
+
+Every count and length is checked against the bytes that are there before anything is read or kept, so a hostile file
+costs neither memory nor time.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from dataclasses import dataclass, field
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+MAX_ENTRIES = 4096
+MAX_TENSORS = 262_144
+MAX_ARRAY = 1 << 26
+MAX_STRINGS = 1 << 22
+MAX_KEY = 4096
+KEPT_TEXT = 4096
+MAX_NAME = 63
+DEFAULT_ALIGNMENT = 32
+
+_WINDOW = 1 << 20
+_STRING, _ARRAY = 8, 9
+_SCALARS = {
+    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
+}  # fmt: skip
+
+TENSOR_TYPES = {
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 40), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
+}  # fmt: skip
+"""ggml's tensor types by number: name, weights in a block, bytes of a block."""
+
+Value = str | int | float | bool
+
+
+class HeaderError(ValueError):
+    """The header is not one; the message is a clause that says why."""
+
+
+class HeaderCut(Exception):  # noqa: N818 - reads as what happened
+    """The file ends inside its header; ``missing`` is how many bytes, at least, are not there."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(missing)
+        self.missing = missing
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF says of itself.
+
+    ``values`` has the scalars and texts of its metadata, of long texts the beginning only; ``arrays`` has the lengths
+    of its arrays; ``weights`` counts elements by the name of their tensor type. The data begins at ``data_offset`` and
+    the last tensor ends at ``end``, in bytes from the start of the file.
+    """
+
+    version: int
+    tensors: int
+    values: dict[str, Value]
+    arrays: dict[str, int]
+    weights: dict[str, int] = field(default_factory=dict)
+    data_offset: int = 0
+    end: int = 0
+
+
+def read_header(file: io.FileIO) -> Header:
+    """Read the header at the start of ``file``. Raises HeaderError, HeaderCut, OSError."""
+    cursor = _Cursor(file)
+    magic, version = cursor.take(4), cursor.number("<I")
+    if magic != MAGIC:
+        raise HeaderError("it does not begin with GGUF")
+    _check_version(version)
+    tensors, entries = cursor.number("<Q"), cursor.number("<Q")
+    if tensors > MAX_TENSORS or entries > MAX_ENTRIES:
+        raise HeaderError(f"its header claims {tensors} tensors and {entries} metadata entries")
+    values, arrays = _read_values(cursor, entries)
+    alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20 or alignment & (alignment - 1):
+        raise HeaderError(f"its alignment {alignment} is no power of two")
+    weights, data_size = _read_tensors(cursor, tensors, alignment)
+    data_offset = -(-cursor.position // alignment) * alignment
+    return Header(version, tensors, values, arrays, weights, data_offset, data_offset + data_size)
+
+
+def _check_version(version: int) -> None:
+    if version & 0xFFFF == 0:
+        raise HeaderError("it is big-endian")
+    if version == 1:
+        raise HeaderError("it is of GGUF version 1, which llama.cpp no longer reads")
+    if version not in VERSIONS:
+        raise HeaderError(f"it is of GGUF version {version}, which this llama.cpp does not know")
+
+
+def _read_values(cursor: _Cursor, entries: int) -> tuple[dict[str, Value], dict[str, int]]:
+    values: dict[str, Value] = {}
+    arrays: dict[str, int] = {}
+    for _ in range(entries):
+        key = cursor.text(MAX_KEY, "a key")
+        if key in values or key in arrays:
+            raise HeaderError(f"its metadata has the key {key!r} twice")
+        kind = cursor.number("<I")
+        if kind == _ARRAY:
+            arrays[key] = _skip_array(cursor, key)
+        elif kind == _STRING:
+            values[key] = cursor.beginning(KEPT_TEXT)
+        elif kind in _SCALARS:
+            values[key] = cursor.number(_SCALARS[kind])
+        else:
+            raise HeaderError(f"its metadata key {key!r} has the unknown type {kind}")
+    return values, arrays
+
+
+def _skip_array(cursor: _Cursor, key: str) -> int:
+    kind, count = cursor.number("<I"), cursor.number("<Q")
+    if count > (MAX_STRINGS if kind == _STRING else MAX_ARRAY):
+        raise HeaderError(f"its metadata key {key!r} claims {count} values")
+    if kind == _STRING:
+        cursor.skip_strings(count)
+    elif kind in _SCALARS:
+        cursor.skip(count * struct.calcsize(_SCALARS[kind]))
+    else:
+        raise HeaderError(f"its metadata key {key!r} is a list of the unknown type {kind}")
+    return count
+
+
+def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], int]:
+    """Weights by type, and the bytes from the start of the data to the end of the last tensor."""
+    weights: dict[str, int] = {}
+    names: set[str] = set()
+    position = end = 0
+    for _ in range(tensors):
+        name = cursor.text(MAX_NAME, "a tensor's name")
+        if name in names:
+            raise HeaderError(f"it has two tensors called {name!r}")
+        names.add(name)
+        kind, elements, size = _read_shape(cursor, name)
+        if cursor.number("<Q") != position:
+            raise HeaderError(f"its tensor {name!r} does not lie behind the one before")
+        weights[kind] = weights.get(kind, 0) + elements
+        end = position + size
+        position = -(-end // alignment) * alignment
+    return weights, end
+
+
+def _read_shape(cursor: _Cursor, name: str) -> tuple[str, int, int]:
+    """Type, elements and bytes of a tensor."""
+    dimensions = cursor.number("<I")
+    if dimensions > 4:
+        raise HeaderError(f"its tensor {name!r} has {dimensions} dimensions")
+    shape = [cursor.number("<Q") for _ in range(dimensions)] or [1]
+    number = cursor.number("<I")
+    if number not in TENSOR_TYPES:
+        raise HeaderError(f"its tensor {name!r} has the type {number}, which this llama.cpp does not know")
+    kind, block, block_size = TENSOR_TYPES[number]
+    elements = 1
+    for length in shape:
+        elements *= length
+    if elements >= 1 << 62 or shape[0] % block:
+        raise HeaderError(f"its tensor {name!r} has the impossible shape {shape}")
+    return kind, elements, elements // block * block_size
+
+
+class _Cursor:
+    """Reads forwards through a file, a window at a time."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self._window = b""
+        self._base = 0
+        self._next = 0
+
+    @property
+    def position(self) -> int:
+        """Offset in the file of what is read next."""
+        return self._base + self._next
+
+    def take(self, length: int) -> bytes:
+        """The next ``length`` bytes."""
+        if self._next + length > len(self._window):
+            self._fill(length)
+        start, self._next = self._next, self._next + length
+        return self._window[start : self._next]
+
+    def number(self, layout: str) -> int:
+        """The next number, laid out as struct says (a float or a bool for those)."""
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]  # type: ignore[no-any-return]
+
+    def text(self, limit: int, what: str) -> str:
+        """The next string, of at most ``limit`` bytes."""
+        length = self.number("<Q")
+        if length > limit:
+            raise HeaderError(f"the length of {what} is {length} bytes")
+        return self.take(length).decode("utf-8", "replace")
+
+    def beginning(self, kept: int) -> str:
+        """The first ``kept`` bytes of the next string, the rest of it passed over."""
+        length = self.number("<Q")
+        text = self.take(min(length, kept)).decode("utf-8", "replace")
+        self.skip(length - min(length, kept))
+        return text
+
+    def skip(self, length: int) -> None:
+        """Pass over ``length`` bytes without reading them."""
+        self._next += length
+        self._check(0)
+
+    def skip_strings(self, count: int) -> None:
+        """Pass over ``count`` strings."""
+        unpack = struct.Struct("<Q").unpack_from
+        while count:
+            if self._next + 8 > len(self._window):
+                self._fill(8)
+            window, position, last = self._window, self._next, len(self._window) - 8
+            while count and position <= last:
+                position += 8 + unpack(window, position)[0]
+                count -= 1
+            self._next = position
+        self._check(0)
+
+    def _check(self, length: int) -> None:
+        missing = self.position + length - self._size
+        if missing > 1 << 40:
+            raise HeaderError("a length in its header is impossible")
+        if missing > 0:
+            raise HeaderCut(missing)
+
+    def _fill(self, length: int) -> None:
+        self._check(length)
+        self._base, self._next = self.position, 0
+        self._file.seek(self._base)
+        self._window = self._file.read(max(length, _WINDOW)) or b""
+        if len(self._window) < length:
+            raise HeaderCut(length - len(self._window))

@@ -1,0 +1,221 @@
+"""The pinned inputs of native libraries and packs, each checked against its SHA-256 before it is used.
+
+Whatever ends in a bundle, or makes what ends there, comes from here and never from the user's environment, which may
+hold other versions, editable installs or nothing at all. So two machines build the same thing. It also keeps the
+compiler at a path that outlives a virtual environment: its headers are dependencies in the build trees, and a tree
+whose compiler has moved would be built anew, which takes a quarter of an hour.
+
+pip fetches everything: it knows the user's index, proxy and certificates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from solofile.builder.errors import ToolError
+from solofile.builder.hashing import file_sha256
+from solofile.builder.paths import build_cache, cache_folder, locked, made_at
+from solofile.builder.progress import Progress
+
+LOCKS = Path(__file__).parent / "locks"
+
+
+STDERR = 2
+
+
+@dataclass(frozen=True)
+class Sdist:
+    """A source distribution on the package index, and what it carries."""
+
+    project: str
+    version: str
+    sha256: str
+    backend: str
+    """The build backend that it names: pip asks that one for metadata before it hands the file over."""
+
+    @property
+    def stem(self) -> str:
+        return f"{self.project.replace('-', '_')}-{self.version}"
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.project}=={self.version}"
+
+
+LLAMA = Sdist(
+    project="llama-cpp-python",
+    version="0.3.36",
+    sha256="832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+    backend="scikit_build_core.build",
+)
+LLAMA_CPP_VERSION = "0.5.0"
+LLAMA_CPP_COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package of a lock file: its version and the lines that pip takes."""
+
+    name: str
+    version: str
+    lines: str
+
+
+@cache
+def pins(lock: str) -> dict[str, Pin]:
+    """The packages of ``locks/<lock>.txt`` by name."""
+    text = (LOCKS / f"{lock}.txt").read_text("utf-8")
+    blocks = re.findall(r"^(([A-Za-z0-9._-]+)==(\S+) \\\n(?:    --hash=\S+(?: \\)?\n)+)", text, flags=re.MULTILINE)
+    return {name: Pin(name, version, lines) for lines, name, version in blocks}
+
+
+def llama_cpp_facts() -> dict[str, str]:
+    """What manifests and packs say about their llama.cpp."""
+    return {"version": LLAMA_CPP_VERSION, "commit": LLAMA_CPP_COMMIT, "source": LLAMA.requirement}
+
+
+def llama_source() -> Path:
+    """The unpacked llama-cpp-python sdist: ``vendor/llama.cpp`` holds llama.cpp, ``llama_cpp`` the bindings."""
+    folder = build_cache() / "sources" / LLAMA.stem
+    if not folder.is_dir():
+        with locked(cache_folder("sources") / f"{LLAMA.stem}.lock"):
+            if not folder.is_dir():
+                _unpack(_sdist(LLAMA), folder)
+    return folder
+
+
+def tool(name: str) -> Path:
+    """The folder of a build tool of ``locks/tools.txt``, laid out as in site-packages."""
+    pin = pins("tools")[name]
+    return _installed(f"{name}-{pin.version}", f"{name} {pin.version}", pin.lines)
+
+
+def zig() -> Path:
+    """The zig executable."""
+    return tool("ziglang") / "ziglang" / "zig"
+
+
+def cmake() -> Path:
+    """The cmake executable."""
+    return tool("cmake") / "cmake" / "data" / "bin" / "cmake"
+
+
+def ninja() -> Path:
+    """The ninja executable."""
+    return tool("ninja") / "bin" / "ninja"
+
+
+def site(lock: str) -> Path:
+    """A folder with every package of ``locks/<lock>.txt``, as in site-packages.
+
+    Its name holds the Python version too: some wheels carry extension modules.
+    """
+    lines = "".join(pin.lines for pin in pins(lock).values())
+    names = ", ".join(pins(lock))
+    return _installed(f"{lock}-{sys.implementation.cache_tag}-{lock_digest(lock)[:12]}", names, lines)
+
+
+def lock_digest(lock: str) -> str:
+    """The SHA-256 of what a lock file pins."""
+    return hashlib.sha256("".join(pin.lines for pin in pins(lock).values()).encode()).hexdigest()
+
+
+def tools_folder() -> Path:
+    """Where ``tool`` and ``site`` put their folders."""
+    return build_cache() / "tools"
+
+
+def _installed(folder_name: str, what: str, requirements: str) -> Path:
+    folder = build_cache() / "tools" / folder_name
+    if not folder.is_dir():
+        with locked(cache_folder("tools") / f"{folder_name}.lock"):
+            if not folder.is_dir():
+                _say(f"Fetching {what}")
+                with made_at(folder) as temporary:
+                    _pip("install", requirements, "--only-binary=:all:", "--no-compile", f"--target={temporary}")
+    return folder
+
+
+def _sdist(sdist: Sdist) -> Path:
+    path = cache_folder("downloads") / f"{sdist.stem}.tar.gz"
+    if not path.is_file():
+        _say(f"Fetching {sdist.requirement} (the llama.cpp sources)")
+        requirement = f"{sdist.requirement} --hash=sha256:{sdist.sha256}\n"
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, tempfile.TemporaryDirectory() as backend:
+            _write_backend(Path(backend), sdist)
+            options = (f"--no-binary={sdist.project}", "--no-build-isolation", f"--dest={folder}")
+            _pip("download", requirement, *options, python_path=backend)
+            Path(folder, path.name).replace(path)
+    found = file_sha256(path)
+    if found != sdist.sha256:
+        path.unlink()
+        raise ToolError(f"{path.name} in the build cache was damaged and has been removed; run the command again.")
+    return path
+
+
+def _write_backend(folder: Path, sdist: Sdist) -> None:
+    """Put a build backend into ``folder`` that answers pip's question for metadata, and cannot build.
+
+    pip wants an sdist's metadata before it hands over the file. The real backend would have to be installed with all
+    that it needs, to tell what the pin says already.
+    """
+    module = folder.joinpath(*sdist.backend.split("."))
+    module.parent.mkdir(parents=True)
+    (module.parent / "__init__.py").touch()
+    module.with_suffix(".py").write_text(
+        "from pathlib import Path\n\n\n"
+        "def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):\n"
+        f"    folder = Path(metadata_directory) / '{sdist.stem}.dist-info'\n"
+        "    folder.mkdir()\n"
+        f"    text = 'Metadata-Version: 2.1\\nName: {sdist.project}\\nVersion: {sdist.version}\\n'\n"
+        "    (folder / 'METADATA').write_text(text)\n"
+        "    return folder.name\n"
+    )
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar file with one top folder, so that its content becomes ``folder``."""
+    _say(f"Unpacking {archive.name}")
+    with made_at(folder) as temporary, tarfile.open(archive) as tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # absent from early releases of 3.10 and 3.11
+        for member in tar:
+            inside = member.name.partition("/")[2]
+            if not inside or inside.partition("/")[0] == ".git":  # what is in there is of no use to a build
+                continue
+            if member.isreg() or member.isdir():  # links are in the documentation only, and Windows has none
+                member.name = inside
+                tar.extract(member, temporary)
+
+
+def _pip(command: str, requirements: str, *options: str, python_path: str = "") -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requirements.txt"
+        path.write_text(requirements)
+        show = ("--progress-bar=on",) if sys.stderr.isatty() else ("--quiet",)
+        common = ("--require-hashes", "--no-deps", "--disable-pip-version-check", "--no-input", *show)
+        environment = dict(os.environ)
+        if python_path:
+            environment["PYTHONPATH"] = python_path
+        run_tool([sys.executable, "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+
+
+def run_tool(command: Sequence[str], environment: dict[str, str]) -> None:
+    """Run a program whose output goes to standard error; ToolError if it fails."""
+    done = subprocess.run(command, env=environment, stdout=STDERR, check=False)
+    if done.returncode:
+        name = " ".join(command[1:4]) if command[1] == "-m" else Path(command[0]).name
+        raise ToolError(f"“{name}” failed with code {done.returncode}; its messages are above.")
+
+
+def _say(text: str) -> None:
+    Progress(text, None).note(text)

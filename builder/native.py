@@ -1,0 +1,171 @@
+"""Builds the native libraries of a target from the pinned sources, into a cache keyed by all that goes in.
+
+    <build cache>/native/<key>/
+        lib/            libggml-base.so  libggml.so  libllama.so  libggml-cpu-<kernel>.so …
+        reference/      llama-server from the same sources, with what it loads: for tests and benchmarks
+        native.json     what is there, with sizes, times and SHA-256
+
+The kernels are no part of the key: those asked for later are added to the entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solofile.builder import inputs
+from solofile.builder.errors import BuildError
+from solofile.builder.hashing import file_sha256, folder_digests
+from solofile.builder.native_tree import FLAGS, LABEL, NativeTree, own_sources
+from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
+from solofile.builder.progress import Progress
+from solofile.builder.targets import Target, find_kernels, find_target
+from solofile.builder.tools import ProgressMaker
+
+CORE = {"ggml-base": "libggml-base.so", "ggml": "libggml.so", "solofile": "libllama.so"}
+"""CMake's targets for what every bundle needs, and the files that they make."""
+
+REFERENCE = "llama-server"
+
+
+@dataclass(frozen=True)
+class Native:
+    """Finished libraries. ``kernels`` are those asked for; the folder may hold more."""
+
+    key: str
+    target: str
+    kernels: tuple[str, ...]
+    folder: Path
+    """Holds the libraries."""
+    reference: Path | None
+    """llama-server, if asked for."""
+
+    @property
+    def core(self) -> list[Path]:
+        """The libraries that every bundle needs."""
+        return [self.folder / name for name in sorted(CORE.values())]
+
+    def kernel(self, name: str) -> Path:
+        """The library of one kernel."""
+        return self.folder / kernel_file(name)
+
+
+def kernel_file(name: str) -> str:
+    """The file name of a kernel's library."""
+    return f"libggml-cpu-{name}.so"
+
+
+def build(
+    target: str | None = None, *, kernels: str = "all", reference: bool = False, progress: ProgressMaker = Progress
+) -> Native:
+    """Build what is missing of a target's libraries and return them; at once if nothing is.
+
+    ``kernels`` is ``all``, ``host`` or names with commas. Raises UnknownName, ToolError, BuildError.
+    """
+    wanted = find_target(target)
+    names = find_kernels(wanted, kernels)
+    entry = _Entry(wanted)
+    result = entry.result(names, reference)
+    if entry.missing(names, reference):
+        tree = NativeTree(wanted, progress)
+        with locked(tree.lock, waiting=_say_waiting):
+            missing = entry.missing(names, reference)
+            if missing:
+                made = tree.make(sorted({_cmake_target(file) for file in missing}))
+                if native_key(wanted) != entry.key:
+                    raise BuildError("The sources in runtime/native were changed during the build: run it again.")
+                entry.install(made, missing)
+                keep_newest(entry.folder.parent)
+    mark_used(entry.folder)
+    return result
+
+
+def built_kernels(target: str | None = None) -> tuple[str, ...]:
+    """The kernels of a target that are built from the present sources; none if the other libraries are not there."""
+    wanted = find_target(target)
+    entry = _Entry(wanted)
+    return tuple(name for name in sorted(wanted.kernels) if not entry.missing((name,), reference=False))
+
+
+def native_key(target: Target) -> str:
+    """The hash of everything that goes into a target's libraries, as 16 hex digits."""
+    pins = inputs.pins("tools")
+    facts = {
+        "sdist": inputs.LLAMA.sha256,
+        "tools": {name: pin.version for name, pin in pins.items()},
+        "target": [target.triple, target.system_name, target.processor],
+        "flags": FLAGS,
+        "sources": folder_digests(own_sources()),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class _Entry:
+    """The cache entry of one key."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.key = native_key(target)
+        self.folder = build_cache() / "native" / self.key
+        self._index = self.folder / "native.json"
+
+    def result(self, kernels: tuple[str, ...], reference: bool) -> Native:
+        server = self.folder / "reference" / REFERENCE if reference else None
+        return Native(self.key, self.target.name, kernels, self.folder / "lib", server)
+
+    def missing(self, kernels: Iterable[str], reference: bool) -> list[str]:
+        """The files, relative to the entry, that are not there as they were installed."""
+        wanted = [f"lib/{name}" for name in (*CORE.values(), *map(kernel_file, kernels))]
+        if reference:
+            wanted += [f"reference/{name}" for name in (REFERENCE, *(path[4:] for path in wanted))]
+        known = self._read()
+        return [path for path in wanted if not self._intact(path, known.get(path))]
+
+    def install(self, source: Path, paths: Iterable[str]) -> None:
+        """Copy freshly built files into the entry and take them into the index."""
+        known = self._read()
+        for path in paths:
+            made, file = source / Path(path).name, self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{file.name}.tmp")
+            shutil.copy2(made, temporary)
+            temporary.replace(file)
+            known[path] = self._facts(file, file_sha256(file))
+        text = json.dumps({"target": self.target.name, "llama_cpp": inputs.llama_cpp_facts(), "files": known}, indent=1)
+        temporary = self._index.with_suffix(".tmp")
+        temporary.write_text(text + "\n")
+        temporary.replace(self._index)
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            found: dict[str, dict[str, Any]] = json.loads(self._index.read_text())["files"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return {}
+        return found
+
+    def _intact(self, path: str, facts: Mapping[str, Any] | None) -> bool:
+        file = self.folder / path
+        if not facts or not file.is_file():
+            return False
+        # Hashing everything at each call would take longer than a call may; the time of the last change says enough.
+        return self._facts(file, facts["sha256"]) == facts or file_sha256(file) == facts["sha256"]
+
+    @staticmethod
+    def _facts(file: Path, sha256: str) -> dict[str, Any]:
+        stat = file.stat()
+        return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256}
+
+
+def _cmake_target(path: str) -> str:
+    name = Path(path).name
+    by_file = {file: target for target, file in CORE.items()}
+    return by_file.get(name) or name.removeprefix("lib").removesuffix(".so")
+
+
+def _say_waiting() -> None:
+    Progress(LABEL, None).note("Waiting for another build of the native libraries to end.")

@@ -1,0 +1,156 @@
+"""Writes a bundle: launcher, packs, models and manifest, in the order of FORMAT.md."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solofile.builder.archive_writer import ArchiveWriter, open_raw
+from solofile.builder.copying import SourceFault, write_all
+from solofile.builder.errors import BadModel, PackError
+from solofile.builder.packfile import LAUNCHER_NAME, Pack
+from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
+from solofile.runtime.container import comment_of
+from solofile.runtime.manifest import (
+    FORMAT,
+    LAUNCHER_PART,
+    MANIFEST_NAME,
+    Launcher,
+    LlamaCpp,
+    Manifest,
+    Model,
+    Part,
+    Target,
+)
+from solofile.runtime.version import __version__
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model to put in: what the manifest says of it, and the file it lies in now."""
+
+    model: Model
+    source: Path
+
+
+@dataclass(frozen=True)
+class BundlePlan:
+    """Everything that decides the bytes of a bundle. ``licenses`` are texts by member path, ``stamp`` ZIP's time."""
+
+    name: str
+    title: str
+    packs: Sequence[Pack]
+    models: Sequence[ModelFile]
+    default_model: str
+    system_prompt: str | None = None
+    arguments: tuple[str, ...] = ()
+    licenses: Mapping[str, bytes] | None = None
+    stamp: int = EPOCH_1980
+
+    @property
+    def estimated_size(self) -> int:
+        """Bytes that the bundle takes, a little too many."""
+        packs = sum(pack.stored_size for pack in self.packs)
+        models = sum(one.model.size + 2 * ALIGNMENT for one in self.models)
+        return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
+
+
+def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None]) -> Manifest:
+    """Write the bundle of ``plan`` into the empty ``output``, open for reading and writing; its manifest.
+
+    ``on_bytes`` is told the bytes written so far. Raises PackError for a damaged pack, BadModel for a model that
+    changes while it is read, OSError as the system does.
+    """
+    launcher = _write_launcher(plan.packs, output)
+    writer = ArchiveWriter(output, stamp=plan.stamp)
+    _add_packs(writer, plan, on_bytes)
+    _add_models(writer, plan.models, on_bytes)
+    # Apart from the model, so that opening the bundle reads no page of weights.
+    writer.align_header()
+    manifest = _manifest(plan, [launcher, *writer.parts])
+    manifest_bytes = manifest.to_json()
+    writer.add_bytes(MANIFEST_NAME, manifest_bytes)
+    writer.finish(lambda directory: comment_of(manifest_bytes, directory))
+    on_bytes(output.tell())
+    return manifest
+
+
+def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
+    (pack,) = packs  # one launcher for several targets is a format of its own
+    data = pack.read(LAUNCHER_NAME)
+    if not data:
+        raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
+    write_all(output, data)
+    return Part(LAUNCHER_PART, 0, len(data), len(data), pack.launcher.sha256)
+
+
+def _add_packs(writer: ArchiveWriter, plan: BundlePlan, on_bytes: Callable[[int], None]) -> None:
+    """The runtimes, then the libraries, then the licenses; a license that two packs bring is the same text."""
+    for root in ("runtime/", "native/"):
+        for pack in plan.packs:
+            for path in pack.members:
+                if path.startswith(root):
+                    _copy(writer, pack, path, on_bytes)
+    own = plan.licenses or {}
+    owners = {path: pack for pack in plan.packs for path in pack.members if path.startswith("LICENSES/")}
+    for path in sorted({*own, *owners}, key=str.encode):
+        if path in own:
+            writer.add_bytes(path, own[path])
+        else:
+            _copy(writer, owners[path], path, on_bytes)
+
+
+def _copy(writer: ArchiveWriter, pack: Pack, path: str, on_bytes: Callable[[int], None]) -> None:
+    writer.add_raw(pack.entry(path), pack.members[path].sha256, pack.raw(path))
+    on_bytes(writer.position)
+
+
+def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Callable[[int], None]) -> None:
+    for index, one in enumerate(models):
+        writer.align_data(one.model.path, one.model.size, apart=index > 0)
+        start = writer.position
+
+        def report(done: int, start: int = start) -> None:
+            on_bytes(start + done)
+
+        with open_raw(one.source) as source:
+            try:
+                part = writer.add_file(one.model.path, source, report)
+            except SourceFault as error:
+                raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
+        if part.size != one.model.size:
+            raise BadModel(f"The model {one.source} changed while it was read: build again once it is whole.")
+
+
+def _manifest(plan: BundlePlan, parts: Sequence[Part]) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        solofile=__version__,
+        llama_cpp=_llama_cpp(plan.packs),
+        name=plan.name,
+        title=plan.title,
+        targets={pack.facts.target: _target(pack) for pack in plan.packs},
+        models=tuple(one.model for one in plan.models),
+        default_model=plan.default_model,
+        system_prompt=plan.system_prompt,
+        arguments=plan.arguments,
+        parts=tuple(parts),
+    )
+
+
+def _llama_cpp(packs: Sequence[Pack]) -> LlamaCpp:
+    found = {pack.facts.llama_cpp for pack in packs}
+    if len(found) != 1:
+        raise PackError("The packs are of different versions of llama.cpp: build them again.")
+    return found.pop()
+
+
+def _target(pack: Pack) -> Target:
+    return Target(
+        requires=pack.facts.requires,
+        pack=pack.digest,
+        kernels=pack.facts.kernels,
+        launcher=Launcher(pack.launcher.size, pack.launcher.sha256),
+    )

@@ -1,0 +1,187 @@
+"""The command line of a bundle: one function a mode, and the only place that prints errors and decides exit codes.
+
+What is not needed before the engine loads is imported after it has begun to: the model then loads meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from solofile.runtime import boot, console, options, settings
+from solofile.runtime.container import Bundle
+from solofile.runtime.errors import SolofileError
+from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
+
+
+class Command(NamedTuple):
+    """A command line and the world around it; ``start`` makes the engine."""
+
+    words: tuple[str, ...]
+    environ: Mapping[str, str]
+    out: TextIO
+    start: boot.Starter
+
+    def bundle(self) -> Bundle:
+        """The bundle, opened and checked, to the end of the process."""
+        return Bundle.open(boot.bundle_path(self.environ))
+
+    def launch(self, bundle: Bundle | None = None) -> settings.Launch:
+        """What to do, with the bundle's defaults if there is one."""
+        return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ)
+
+    def show(self, line: str) -> None:
+        """Print a line of output at once."""
+        self.out.write(line + "\n")
+        self.out.flush()
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    out: TextIO | None = None,
+    start: boot.Starter = boot.start,
+) -> int:
+    """Do what the command line asks for and return the exit code: 0, 1 for a failure of ours, 2 for bad input.
+
+    ``argv`` without the program's name. ``out`` stands for standard output; tests give another one, and another
+    ``start``.
+    """
+    words = tuple(console.words(sys.argv[1:]) if argv is None else argv)
+    mode = settings.PAGE
+    try:
+        mode = settings.mode_of(options.parse(words))
+        return _MODES[mode](Command(words, os.environ if environ is None else environ, out or sys.stdout, start))
+    except SolofileError as error:
+        console.say(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except Terminated as end:
+        return 0 if mode in settings.SERVING else end.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _serve(command: Command) -> int:
+    bundle = command.bundle()
+    launch = command.launch(bundle)
+    started = command.start(launch, bundle, command.environ, console.say)
+    console.say(started.sentence)
+    from solofile.runtime import cache, serving
+
+    cache.prune_in_background(*_in_use(command, bundle, started))
+    return serving.run(launch, bundle.manifest, started.engine, command.show, console.say, command.environ)
+
+
+def _chat(command: Command) -> int:
+    bundle = command.bundle()
+    launch = command.launch(bundle)
+    started = command.start(launch, bundle, command.environ, console.say)
+    if launch.log_level:
+        console.say(started.sentence)
+    from solofile.runtime import cache, chat
+
+    cache.prune_in_background(*_in_use(command, bundle, started))
+    template = settings.has_template(launch, bundle.manifest)
+    title = bundle.manifest.title or bundle.manifest.name
+    chat.start(started.engine, title, launch.system_prompt, command.out, template=template)
+    return 0
+
+
+def _prompt(command: Command) -> int:
+    bundle = command.bundle()
+    launch = command.launch(bundle)
+    out = console.claim_stdout() if command.out is sys.stdout else command.out
+    started = command.start(launch, bundle, command.environ, console.say)
+    if launch.log_level:
+        console.say(started.sentence)
+    from solofile.runtime import cache, oneshot
+
+    question = oneshot.prompt_text(launch.prompt, oneshot.read_piped(launch.prompt, sys.stdin))
+    turns = oneshot.messages(launch.system_prompt, question)
+    oneshot.answer_once(started.engine, turns, out, template=settings.has_template(launch, bundle.manifest))
+    with contextlib.suppress(OSError):
+        cache.prune(*_in_use(command, bundle, started))
+    return 0
+
+
+def _doctor(command: Command) -> int:
+    from solofile.runtime import doctor
+
+    launch = command.launch()
+    doctor.write(doctor.examine(launch, command.environ), command.out, as_json=launch.json)
+    return 0
+
+
+def _verify(command: Command) -> int:
+    from solofile.runtime import checks
+
+    return checks.verify(command.bundle(), command.out)
+
+
+def _extract(command: Command) -> int:
+    from solofile.runtime import checks
+
+    return checks.extract(command.bundle(), command.launch().extract_to, command.out)
+
+
+def _licenses(command: Command) -> int:
+    from solofile.runtime import licenses
+
+    licenses.write(command.bundle(), command.out)
+    return 0
+
+
+def _cache_clear(command: Command) -> int:
+    from solofile.runtime import cache
+
+    launcher = command.environ.get("SOLOFILE_LAUNCHER_PID", "")
+    own = {os.getpid(), *([int(launcher)] if launcher.isdigit() else [])}
+    cache.clear(boot.cache_folder(command.environ), own, command.show)
+    return 0
+
+
+def _help(command: Command) -> int:
+    from solofile.runtime import help as help_text
+
+    name = command.environ.get("SOLOFILE_BUNDLE", "").rpartition("/")[2] or "model.exe"
+    command.out.write(help_text.text(name))
+    return 0
+
+
+def _version(command: Command) -> int:
+    from solofile.runtime.version import __version__
+
+    manifest = command.bundle().manifest
+    llama = manifest.llama_cpp
+    command.show(f"{manifest.name}, made by solofile {manifest.solofile}; llama.cpp {llama.version} ({llama.commit})")
+    if __version__ != manifest.solofile:
+        command.show(f"Its runtime is of solofile {__version__}.")
+    return 0
+
+
+_MODES: dict[str, Callable[[Command], int]] = {
+    settings.PAGE: _serve,
+    settings.SERVER: _serve,
+    settings.CHAT: _chat,
+    settings.PROMPT: _prompt,
+    settings.DOCTOR: _doctor,
+    settings.VERIFY: _verify,
+    settings.EXTRACT: _extract,
+    settings.LICENSES: _licenses,
+    settings.CACHE_CLEAR: _cache_clear,
+    settings.HELP: _help,
+    settings.VERSION: _version,
+}
+
+
+def _in_use(command: Command, bundle: Bundle, started: boot.Started) -> tuple[Path, frozenset[str]]:
+    """The cache, and the folders in it that this start runs from."""
+    from solofile.runtime import hardware
+
+    return boot.cache_folder(command.environ), boot.in_use(bundle, hardware.target(), started.choice.variant)

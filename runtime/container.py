@@ -1,0 +1,241 @@
+"""The strict reader of a bundle (FORMAT.md), run at each start.
+
+It reads the end records, the directory and the manifest, compares them with the digest in the file's comment and with
+one another, and nothing else: no page of a part is touched before that part is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
+
+from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
+from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
+from solofile.runtime.layout import (
+    COMMENT_PREFIX,
+    COMMENT_SIZE,
+    PADDING_PREFIX,
+    TAIL_SIZE,
+    check_digest,
+    check_models,
+    check_parts,
+    check_roots,
+    check_version,
+    comment_of,
+    damaged,
+    sums_path,
+)
+from solofile.runtime.manifest import LAUNCHER_PART, MANIFEST_NAME, MAX_MANIFEST, Manifest, Part
+
+__all__ = ["COMMENT_PREFIX", "COMMENT_SIZE", "PADDING_PREFIX", "TAIL_SIZE", "Bundle", "comment_of", "sums_path"]
+
+CHUNK = 1 << 20
+
+
+class Bundle:
+    """An open bundle: ``manifest``, ``parts`` and ``members`` by path, in file order, and the bytes of each part."""
+
+    def __init__(
+        self, path: str, descriptor: int, members: Mapping[str, Member], manifest: Manifest, manifest_bytes: bytes
+    ) -> None:
+        self.path = path
+        self.file_size = os.fstat(descriptor).st_size
+        self.manifest = manifest
+        self.manifest_bytes = manifest_bytes
+        self.members = MappingProxyType(dict(members))
+        self.parts = MappingProxyType({part.path: part for part in manifest.parts})
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Open and check the bundle at ``path``.
+
+        Raises DamagedBundle with a sentence that says what is damaged, InputError when it cannot be opened or is of a
+        newer format.
+        """
+        name = os.fspath(path)
+        try:
+            descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise InputError(f"{name} cannot be opened: {error.strerror}.") from error
+        try:
+            return _open(name, descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise InputError(f"{name} cannot be read: {error.strerror}.") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def read(self, part: str | Part, *, limit: int = 256 << 20) -> bytes:
+        """The whole of a small part, checked against its SHA-256. Parts over ``limit`` bytes are refused."""
+        found = self.part(part)
+        if found.size > limit:
+            raise InputError(f"{found.path} of {self.path} has {found.size} bytes: read it with open_part.")
+        return b"".join(self.open_part(found))
+
+    def open_part(self, part: str | Part) -> Iterator[bytes]:
+        """The bytes of a part in chunks of at most 1 MiB; DamagedBundle comes, at the latest, after the last one."""
+        found = self.part(part)
+        if found.path == LAUNCHER_PART:
+            chunks: Iterator[bytes] = self._stored_bytes(found.path, found.offset, found.stored)
+        else:
+            member = self._checked(found.path)
+            chunks = self._stored_bytes(found.path, member.data_offset, member.stored)
+            if member.method != STORED:
+                chunks = self._inflated(found, chunks)
+        return self._verified(found, chunks)
+
+    def data_offset(self, part: str | Part) -> int:
+        """Offset in the file of a part's first byte, its local header checked; what is mapped in place starts here."""
+        found = self.part(part)
+        return 0 if found.path == LAUNCHER_PART else self._checked(found.path).data_offset
+
+    def part(self, part: str | Part) -> Part:
+        """The part of that path, or UnknownName with the nearest."""
+        if isinstance(part, Part):
+            return part
+        if part not in self.parts:
+            raise UnknownName("part", part, self.parts, where=self.path)
+        return self.parts[part]
+
+    def check_headers(self) -> None:
+        """Compare each local header with the directory: reads a page a member, so not done at each start."""
+        for path in self.members:
+            self._checked(path)
+
+    def read_in_order(self) -> None:
+        """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
+        _advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
+
+    def close(self) -> None:
+        """Close the file. A second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _checked(self, path: str) -> Member:
+        member = self.members[path]
+        header = local_header(member)
+        if _read_at(self._descriptor, len(header), member.header_offset) != header:
+            raise damaged(self.path, f"the header of {path} disagrees with the directory")
+        return member
+
+    def _stored_bytes(self, path: str, offset: int, length: int) -> Iterator[bytes]:
+        while length:
+            chunk = _read_at(self._descriptor, min(length, CHUNK), offset)
+            if not chunk:
+                raise damaged(self.path, f"{path} is cut short")
+            offset += len(chunk)
+            length -= len(chunk)
+            yield chunk
+
+    def _inflated(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The inflated bytes of ``chunks``; stops as soon as more come out than there should be."""
+        inflater = zlib.decompressobj(-15)
+        left = part.size
+        try:
+            for chunk in chunks:
+                while chunk and not inflater.eof:
+                    out = inflater.decompress(chunk, CHUNK)
+                    left -= len(out)
+                    if left < 0:
+                        raise damaged(self.path, f"{part.path} is longer than the manifest says")
+                    if out:
+                        yield out
+                    chunk = inflater.unconsumed_tail
+        except zlib.error as error:
+            raise damaged(self.path, f"{part.path} does not decompress") from error
+        if not inflater.eof or inflater.unused_data:
+            raise damaged(self.path, f"{part.path} does not end where its compressed bytes do")
+
+    def _verified(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        digest, size = hashlib.sha256(), 0
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+        if size != part.size:
+            raise damaged(self.path, f"{part.path} has {size} bytes in place of {part.size}")
+        if digest.hexdigest() != part.sha256:
+            raise damaged(self.path, f"the contents of {part.path} are not what was built (its SHA-256 differs)")
+
+
+def _open(path: str, descriptor: int) -> Bundle:
+    # Without this the kernel reads ahead around the directory, into the pages of the model that lies before it.
+    _advise(descriptor, "POSIX_FADV_RANDOM")
+    file_size = os.fstat(descriptor).st_size
+    tail = _read_at(descriptor, TAIL_SIZE, max(0, file_size - TAIL_SIZE))
+    check_version(path, tail)
+    if not tail.startswith(b"PK\6\6"):
+        raise DamagedBundle(
+            f"{path} is no bundle, or was cut short: it does not end with a bundle's end record; "
+            "copy or download it again."
+        )
+    try:
+        end = parse_end(tail, file_size)
+        directory = _read_at(descriptor, end.directory_size, end.directory_offset)
+        members = parse_directory(directory, end)
+    except ArchiveError as error:
+        raise damaged(path, str(error)) from error
+    manifest_bytes = _read_manifest(path, descriptor, members[-1])
+    check_digest(path, end.comment, manifest_bytes, directory)
+    manifest = Manifest.from_json(manifest_bytes, where=path)
+    by_path = {member.path: member for member in members}
+    check_roots(path, members)
+    check_parts(path, members, manifest)
+    check_models(path, manifest, by_path)
+    return Bundle(path, descriptor, by_path, manifest, manifest_bytes)
+
+
+def _read_manifest(path: str, descriptor: int, member: Member) -> bytes:
+    if member.path != MANIFEST_NAME:
+        raise damaged(path, f"its last part is {member.path} in place of {MANIFEST_NAME}")
+    if member.size > MAX_MANIFEST or member.stored > MAX_MANIFEST:
+        raise damaged(path, f"its manifest claims {member.size} bytes, more than there can be")
+    raw = _read_at(descriptor, member.end - member.header_offset, member.header_offset)
+    header = local_header(member)
+    if not raw.startswith(header):
+        raise damaged(path, f"the header of {MANIFEST_NAME} disagrees with the directory")
+    data = raw[len(header) :]
+    if member.method != STORED:
+        try:
+            data = zlib.decompressobj(-15).decompress(data, member.size + 1)
+        except zlib.error as error:
+            raise damaged(path, "its manifest does not decompress") from error
+    if len(data) != member.size or zlib.crc32(data) != member.crc:
+        raise damaged(path, "its manifest was changed")
+    return data
+
+
+def _advise(descriptor: int, advice: str) -> None:
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, getattr(os, advice))
+
+
+def _read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Up to ``length`` bytes at ``offset``: fewer only at the end of the file."""
+    chunks = []
+    while length > 0:
+        if hasattr(os, "pread"):
+            chunk = os.pread(descriptor, length, offset)
+        else:  # Windows: the descriptor's position is nobody else's
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            chunk = os.read(descriptor, length)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        offset += len(chunk)
+        length -= len(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

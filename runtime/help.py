@@ -1,0 +1,64 @@
+"""The mode --help: what a bundle can be asked to do, and where each option of llama.cpp's server stands."""
+
+from __future__ import annotations
+
+import textwrap
+
+from solofile.runtime import options
+
+WIDTH = 100
+
+_USAGE = """\
+Usage: {name} [MODE] [OPTION]…
+
+{what}
+
+Modes:
+  (none)                 opens the chat page in the browser and prints where it is
+  --server               the same without a browser: OpenAI's and Anthropic's API, and the page
+  --chat                 chat in the terminal; Ctrl-C stops an answer, Ctrl-D leaves
+  -p, --prompt TEXT      print one answer and nothing else; what is piped in is added to the question (-p - : it alone)
+  --doctor [--json]      this machine, the kernels chosen for it and why, the cache, the bundle
+  --verify               compare every byte of this file with its manifest
+  --extract DIR          write the parts of this file, the model among them, below DIR
+  --licenses             whose work is in this file, and under which terms
+  --cache-clear          remove what starts have unpacked and nobody uses
+  --version, --help
+
+Options:
+  -sys, --system-prompt TEXT   the system prompt of --chat and -p, and of a new chat on the page; callers of the API
+                         send their own
+  -n, --predict N        tokens of an answer at most
+  -m, --model NAME       another model of this bundle, if it holds several
+  -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
+  --no-browser           do not open a browser
+  --kernel NAME          compute with this CPU variant; --doctor lists them
+
+Server:
+  --host ADDRESS         listen there, with commas between several (default: 127.0.0.1, for this machine only)
+  --port N               this port and no other (default: the first free one from 8080)
+  --api-key KEY          ask callers for this key, with commas between several; also SOLOFILE_API_KEY in the environment
+  --api-key-file FILE    the same, one key a line
+  --ssl-cert-file FILE, --ssl-key-file FILE   speak TLS
+  --allow-origin ORIGIN  let pages of that site call the API; --cors-origins, --cors-methods, --cors-headers and
+                         --cors-credentials as in llama.cpp
+  --api-prefix PATH      serve below that path
+  --path DIR             serve the files in DIR in place of the page; --no-ui: no page
+  --timeout SECONDS, --threads-http N, --reuse-port   as in llama.cpp
+
+Options of llama.cpp's server, as it names them (https://github.com/ggml-org/llama.cpp, tools/server/README.md):
+{core}
+
+Environment: SOLOFILE_API_KEY, SOLOFILE_CACHE (the folder for what is unpacked). Nothing else is read.
+"""
+
+
+def text(name: str = "model.exe", title: str = "") -> str:
+    """The help; ``name`` of the program, ``title`` of the model."""
+    known = [option for option in options.every() if option.place == options.CORE]
+    names = ", ".join(sorted((option.spellings[0] for option in known), key=lambda spelling: spelling.lstrip("-")))
+    core = textwrap.fill(names, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    what = f"{title}, as a program: it answers in a browser, in a terminal and over HTTP." if title else (
+        "A language model as a program: it answers in a browser, in a terminal and over HTTP."
+    )  # fmt: skip
+    return _USAGE.format(name=name, what=what, core=core)

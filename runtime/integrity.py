@@ -1,0 +1,107 @@
+"""Checks every byte of a bundle, and takes its parts out: the work of ``--verify`` and ``--extract``."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from solofile.runtime.container import PADDING_PREFIX, Bundle
+from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.manifest import LAUNCHER_PART, MANIFEST_NAME, Part
+
+OnBytes = Callable[[int], None]
+"""Told the bytes done so far, of the total that ``total_bytes`` gives."""
+
+
+class Damage(NamedTuple):
+    """A damaged part and the sentence that says what differs."""
+
+    path: str
+    what: str
+
+
+def total_bytes(bundle: Bundle) -> int:
+    """The bytes that ``verify`` and ``extract`` go through: those of all parts, unpacked."""
+    return sum(part.size for part in bundle.parts.values())
+
+
+def verify(bundle: Bundle, on_bytes: OnBytes | None = None) -> list[Damage]:
+    """Compare every part with its SHA-256, its compressed bytes and its header with the directory; what is damaged.
+
+    Streams: memory does not grow with the file. The manifest and the directory were checked when it was opened.
+    """
+    bundle.read_in_order()
+    damages = []
+    before = 0
+    for part in bundle.parts.values():
+        done = before
+        try:
+            for chunk in bundle.open_part(part):
+                done += len(chunk)
+                if on_bytes:
+                    on_bytes(done)
+        except DamagedBundle as error:
+            damages.append(Damage(part.path, str(error)))
+        before += part.size
+    return damages
+
+
+def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> list[Path]:
+    """Write every part but the padding, and the manifest, below ``folder``, which is made or must be empty.
+
+    The files, in order. Raises InputError for a folder that cannot be used, DamagedBundle for a damaged part, which
+    then is not left behind.
+    """
+    _make_empty(folder)
+    bundle.read_in_order()
+    written = []
+    done = 0
+    for part in bundle.parts.values():
+        if part.path.startswith(PADDING_PREFIX):
+            continue
+        with _file(folder, part.path, _mode(bundle, part), part.size) as (path, write):
+            for chunk in bundle.open_part(part):
+                write(chunk)
+                done += len(chunk)
+                if on_bytes:
+                    on_bytes(done)
+        written.append(path)
+    with _file(folder, MANIFEST_NAME, 0o644, len(bundle.manifest_bytes)) as (path, write):
+        write(bundle.manifest_bytes)
+    return [*written, path]
+
+
+def _mode(bundle: Bundle, part: Part) -> int:
+    return 0o755 if part.path == LAUNCHER_PART else bundle.members[part.path].mode & 0o777
+
+
+def _make_empty(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        filled = any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be used: {error.strerror}.") from error
+    if filled:
+        raise InputError(f"The folder {folder} is not empty: name one that is empty or does not exist.")
+
+
+@contextlib.contextmanager
+def _file(folder: Path, name: str, mode: int, size: int) -> Iterator[tuple[Path, Callable[[bytes], object]]]:
+    """A new file below ``folder``, removed again when the block fails."""
+    path = folder / name
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, flags, mode), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            yield path, file.write
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        need = f", which needs {size} bytes" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise InputError(f"{path}{need} cannot be written: {error.strerror}.") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

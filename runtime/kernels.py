@@ -1,0 +1,135 @@
+"""Choosing among ggml's CPU variants: a pure function of the CPU's features and of what the bundle holds.
+
+The variants, what each needs and how they rank are those of ggml (``ggml/src/CMakeLists.txt`` and the score in
+``ggml/src/ggml-cpu/arch/x86/cpu-feats.cpp``): the same library is chosen as ggml itself would choose, before any of
+them is unpacked or loaded. Unlike ggml's, the decision heeds what the operating system supports, since Linux takes the
+features that it does not support out of ``/proc/cpuinfo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import NamedTuple
+
+from solofile.runtime.errors import InputError, SolofileError, UnknownName
+
+BASE = "x64"
+"""The variant that runs on every x86-64 CPU."""
+
+FLAGS: dict[str, tuple[str, ...]] = {
+    "SSE42": ("sse4_2",),
+    "AVX": ("avx",),
+    "F16C": ("f16c",),
+    "FMA": ("fma",),
+    "AVX2": ("avx2",),
+    "BMI2": ("bmi2",),
+    "AVX_VNNI": ("avx_vnni",),
+    "AVX512": ("avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw"),
+    "AVX512_VBMI": ("avx512vbmi",),
+    "AVX512_VNNI": ("avx512_vnni",),
+    "AVX512_BF16": ("avx512_bf16",),
+    "AMX_TILE": ("amx_tile",),
+    "AMX_INT8": ("amx_int8",),
+}
+"""Each of ggml's feature names, and the flags of ``/proc/cpuinfo`` that stand for it."""
+
+_WEIGHTS = {
+    "FMA": 1 << 0, "F16C": 1 << 1, "SSE42": 1 << 2, "BMI2": 1 << 3, "AVX": 1 << 4, "AVX2": 1 << 5, "AVX_VNNI": 1 << 6,
+    "AVX512": 1 << 7, "AVX512_VBMI": 1 << 8, "AVX512_BF16": 1 << 9, "AVX512_VNNI": 1 << 10, "AMX_INT8": 1 << 11,
+}  # fmt: skip
+
+_AVX = ("SSE42", "AVX")
+_HASWELL = (*_AVX, "F16C", "FMA", "AVX2", "BMI2")
+_SKYLAKEX = (*_HASWELL, "AVX512")
+_ZEN4 = (*_SKYLAKEX, "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16")
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "x64": (),
+    "sse42": ("SSE42",),
+    "sandybridge": _AVX,
+    "ivybridge": (*_AVX, "F16C"),
+    "piledriver": (*_AVX, "F16C", "FMA"),
+    "haswell": _HASWELL,
+    "alderlake": (*_HASWELL, "AVX_VNNI"),
+    "skylakex": _SKYLAKEX,
+    "cannonlake": (*_SKYLAKEX, "AVX512_VBMI"),
+    "cascadelake": (*_SKYLAKEX, "AVX512_VNNI"),
+    "icelake": (*_SKYLAKEX, "AVX512_VBMI", "AVX512_VNNI"),
+    "cooperlake": (*_SKYLAKEX, "AVX512_VNNI", "AVX512_BF16"),
+    "zen4": _ZEN4,
+    "sapphirerapids": (*_ZEN4, "AMX_TILE", "AMX_INT8"),
+}
+"""ggml's x86 variants and the features that each is compiled for, the plainest first."""
+
+
+class Choice(NamedTuple):
+    """The variant to load, why, and of each other one why not: (variant, reason), the best first."""
+
+    variant: str
+    reason: str
+    rejected: tuple[tuple[str, str], ...]
+
+
+def score(variant: str) -> int:
+    """How ggml ranks a variant: higher is faster."""
+    return 1 + sum(_WEIGHTS.get(feature, 0) for feature in VARIANTS[variant])
+
+
+def missing(variant: str, features: Set[str]) -> list[str]:
+    """What a variant needs and a CPU with these features lacks, in ggml's names."""
+    return [name for name in VARIANTS[variant] if not features >= set(FLAGS[name])]
+
+
+def choose_variant(
+    features: frozenset[str], available: Iterable[str], *, forced: str | None = None, crash: str | None = None
+) -> Choice:
+    """Choose among the ``available`` variants of a bundle.
+
+    ``forced`` is the name that the user gave; ``crash`` the signal that ended the run before, which asks for the
+    plainest variant. Raises UnknownName or InputError for a forced variant that cannot run, and SolofileError when none
+    can.
+    """
+    names = [name for name in sorted(VARIANTS, key=score, reverse=True) if name in frozenset(available)]
+    able = [name for name in names if not missing(name, features)]
+    if forced is not None:
+        variant, reason = _forced(forced, names, features), "it was asked for with --kernel"
+    elif not able:
+        raise SolofileError(
+            f"None of the kernels in this bundle ({', '.join(names) or 'none for this system'}) runs on this CPU: "
+            "rebuild the bundle with --kernels all."
+        )
+    elif crash:
+        variant, reason = able[-1], f"the run before ended with {crash}, so nothing that a CPU may lack is used"
+    else:
+        variant, reason = able[0], _praise(able[0], len(names))
+    return Choice(variant, reason, tuple(_rejections(variant, names, features)))
+
+
+def _forced(name: str, names: list[str], features: Set[str]) -> str:
+    if name not in names:
+        raise UnknownName("kernel variant", name, names, where="this bundle")
+    lacks = missing(name, features)
+    if lacks:
+        needs = ", ".join(lacks)
+        raise InputError(f"The kernel variant {name} needs {needs}, which this CPU lacks: leave --kernel out.")
+    return name
+
+
+def _praise(variant: str, candidates: int) -> str:
+    used = ", ".join(VARIANTS[variant]) or "no more than every x86-64 CPU has"
+    return f"of the {candidates} in this bundle the fastest that this CPU can run, using {used}"
+
+
+def _rejections(chosen: str, names: list[str], features: Set[str]) -> Iterable[tuple[str, str]]:
+    for name in sorted(VARIANTS, key=score, reverse=True):
+        lacks = missing(name, features)
+        if name == chosen:
+            continue
+        if lacks:
+            yield name, f"needs {', '.join(lacks)}, which this CPU lacks"
+        elif name not in names:
+            yield name, "is not in this bundle"
+        elif score(name) < score(chosen):
+            yield name, f"is slower than {chosen}"
+        else:
+            yield name, "was passed over"

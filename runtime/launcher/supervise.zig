@@ -1,0 +1,119 @@
+//! The runtime as a child: started, watched to its end, and started once more when it crashes.
+
+const std = @import("std");
+const os = @import("os.zig");
+const say = @import("say.zig");
+const crash = @import("crash.zig");
+const environment = @import("environment.zig");
+const Allocator = std.mem.Allocator;
+
+pub const program = "solofile-runtime";
+
+pub const Job = struct {
+    bundle: [:0]const u8,
+    cache: []const u8,
+    /// The unpacked pack.
+    folder: []const u8,
+    /// As the launcher got them, the program's name first.
+    arguments: []const [*:0]const u8,
+    block: environment.Block,
+};
+
+const Failure = say.Refusal || error{OutOfMemory};
+
+/// A crash this soon after somebody asked the runtime to end came on its way out: not worth a second start.
+const way_out_ms = 10_000;
+
+const End = struct {
+    event: os.process.Event,
+    asked: bool,
+};
+
+/// Runs the job to its end; returns the exit code of the launcher.
+pub fn run(arena: Allocator, job: Job) Failure!u8 {
+    const terminal = os.process.terminal();
+    const end = try watch(arena, job, null);
+    const signal = switch (end.event) {
+        .killed => |signal| signal,
+        else => return exitCode(end.event),
+    };
+    os.process.restoreTerminal(terminal);
+    if (!os.process.isCrash(signal)) return exitCode(end.event);
+    const name = os.process.signalName(signal);
+    const note = try crash.note(arena, job, name);
+    if (end.asked) return exitCode(end.event);
+    say.line("the runtime crashed ({s}){s}; it is started once more.", .{ name, note });
+    return again(arena, job, name, terminal);
+}
+
+fn again(arena: Allocator, job: Job, first: []const u8, terminal: os.process.Terminal) Failure!u8 {
+    const end = try watch(arena, job, first);
+    const signal = switch (end.event) {
+        .killed => |signal| signal,
+        else => return exitCode(end.event),
+    };
+    os.process.restoreTerminal(terminal);
+    if (!os.process.isCrash(signal) or end.asked) return exitCode(end.event);
+    const name = os.process.signalName(signal);
+    return say.refuse(
+        say.failure,
+        "The runtime crashed again ({s}){s}; start it with --doctor to see what it runs on.",
+        .{ name, try crash.note(arena, job, name) },
+    );
+}
+
+fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {
+    const envp = try environment.forRuntime(arena, job.block, .{
+        .bundle = job.bundle,
+        .cache = job.cache,
+        .launcher_pid = os.process.ownProcess(),
+        .crash = crashed,
+    });
+    const path = try std.fs.path.joinZ(arena, &.{ job.folder, program });
+    const child = os.process.start(path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);
+    var asked_at: ?u64 = null;
+    while (true) switch (os.process.nextEvent(child)) {
+        .asked_to_stop => asked_at = os.process.ticks(),
+        .other => {},
+        else => |event| return .{
+            .event = event,
+            .asked = if (asked_at) |at| os.process.ticks() - at < way_out_ms else false,
+        },
+    };
+}
+
+fn argumentsOf(arena: Allocator, job: Job) error{OutOfMemory}![*:null]const ?[*:0]const u8 {
+    const count = @max(job.arguments.len, 1);
+    const result = try arena.allocSentinel(?[*:0]const u8, count, null);
+    result[0] = job.bundle;
+    for (result[1..], 1..) |*argument, i| argument.* = job.arguments[i];
+    return result.ptr;
+}
+
+fn notStarted(path: []const u8, err: os.process.StartError) say.Refusal {
+    return switch (err) {
+        error.ExecDenied => say.refuse(
+            say.failure,
+            "{s} may not be executed (noexec or a security policy); set SOLOFILE_CACHE to a folder that programs can be started from.",
+            .{path},
+        ),
+        error.ExecNotFound => say.refuse(
+            say.failure,
+            "{s} cannot be started because this system lacks its loader; run the bundle on a system with glibc.",
+            .{path},
+        ),
+        else => |known| say.refuse(
+            say.failure,
+            "{s} cannot be started ({s}); free memory or processes and start again.",
+            .{ path, os.files.why(known) },
+        ),
+    };
+}
+
+fn exitCode(event: os.process.Event) u8 {
+    return switch (event) {
+        .exited => |code| code,
+        .killed => |signal| os.process.exitCodeOf(signal),
+        .asked_to_stop, .other => unreachable,
+    };
+}

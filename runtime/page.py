@@ -1,0 +1,116 @@
+"""The page: a few files that ship with the bundle, or a folder of the user's in their place."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from solofile.runtime import slim  # noqa: F401 - first, it makes the next imports cheap
+
+# isort: split
+from flask import Blueprint, Response, redirect, request
+from solofile.runtime.http_errors import JSON_TYPE, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from solofile.runtime.server_settings import About, ServerSettings
+    from werkzeug.wrappers import Response as BaseResponse
+
+FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "sw.js": "text/javascript; charset=utf-8",
+}
+
+PAGE_PATHS = frozenset({"/", *(f"/{name}" for name in FILES)})
+"""Open without a key: they hold nothing of the user's, and ask for the key."""
+
+CONTENT_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+def make_blueprint(settings: ServerSettings, about: About) -> Blueprint:
+    """``/`` and its files, and what only the page asks for."""
+    group = Blueprint("page", __name__, url_prefix=settings.api_prefix or None)
+    group.add_url_rule("/solofile/about", "about", lambda: _about(about), provide_automatic_options=False)
+    if not settings.page:
+        _add_files(group, ["sw.js"])
+        return group
+    if settings.static_folder is not None:
+        _add_folder(group, settings.static_folder)
+    else:
+        _add_files(group, FILES)
+    if settings.api_prefix:
+        # The page's own addresses are relative, so it needs the slash at the end.
+        group.add_url_rule("", "bare", lambda: redirect(f"{settings.api_prefix}/"), provide_automatic_options=False)
+    return group
+
+
+def _about(about: About) -> Response:
+    body = {"name": about.name, "title": about.title or about.name, "system_prompt": about.system_prompt}
+    return Response(to_json({**body, "version": about.version}), content_type=JSON_TYPE)
+
+
+def _add_files(group: Blueprint, names: Iterable[str]) -> None:
+    for name in names:
+        endpoint = name.replace(".", " ")
+        group.add_url_rule(f"/{name}", endpoint, partial(_file, name), provide_automatic_options=False)
+        if name == "index.html":
+            group.add_url_rule("/", endpoint, provide_automatic_options=False)
+
+
+def _file(name: str) -> Response:
+    return Response(page_file(name), content_type=FILES[name], headers=PAGE_HEADERS)
+
+
+@cache
+def page_file(name: str) -> bytes:
+    """One file of the page."""
+    from importlib.resources import files  # late: only who opens the page needs it
+
+    return files("solofile.webui").joinpath(name).read_bytes()
+
+
+def _add_folder(group: Blueprint, folder: Path) -> None:
+    """``--path``: files of ``folder``, links followed; a folder is served as its index.html."""
+    root = folder.resolve()
+
+    def file(name: str = "") -> BaseResponse:
+        from flask import abort, send_file
+        from werkzeug.security import safe_join
+
+        joined = safe_join(str(root), name)
+        if joined is None:
+            abort(404)
+        path = root.__class__(joined)
+        if path.is_dir():
+            if name and not name.endswith("/"):
+                return redirect(f"{request.path}/")
+            path = path / "index.html"
+        if not path.is_file():
+            if name == "sw.js":
+                return _file(name)
+            abort(404)
+        return send_file(path, conditional=True)
+
+    group.add_url_rule("/", "index", file, provide_automatic_options=False)
+    group.add_url_rule("/<path:name>", "file", file, provide_automatic_options=False)

@@ -1,0 +1,122 @@
+"""The WSGI server: opened early, served on threads, stopped within a given time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from solofile.runtime.errors import InputError
+from solofile.runtime.httpd import HttpServer, WSGIApp
+from solofile.runtime.ports import FIRST_PORT, Listener, bind_sockets, close_all
+from solofile.runtime.server_settings import ServerSettings
+from solofile.runtime.watch import Watcher
+
+if TYPE_CHECKING:
+    import ssl
+
+SPARE_THREADS = 4
+"""Threads kept beyond one a core, for health checks and the page, as in llama-server."""
+
+
+class Server:
+    """A WSGI app on its listening sockets."""
+
+    def __init__(self, app: WSGIApp, listeners: list[Listener], settings: ServerSettings) -> None:
+        """Serve ``app``; `InputError` where the TLS files cannot be used."""
+        self.listeners = listeners
+        self.watcher = Watcher()
+        self._tls = settings.tls
+        self._prefix = settings.api_prefix
+        self._stopped = threading.Event()
+        kept = settings.threads if settings.threads > 0 else (os.cpu_count() or 1) + SPARE_THREADS
+        self._servers = [HttpServer(app, listener, settings, self.watcher, kept) for listener in listeners]
+        if settings.tls:
+            context = tls_context(settings)
+            for server in self._servers:
+                server.use_tls(context)
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def port(self) -> int:
+        """The port that is really used; 0 where there are Unix sockets only."""
+        return next((listener.port for listener in self.listeners if listener.port), 0)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the page is, one a listener."""
+        return [listener.url(tls=self._tls, prefix=self._prefix) for listener in self.listeners]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that the user must be told, for example that the port moved."""
+        return [listener.note for listener in self.listeners if listener.note]
+
+    def start(self) -> None:
+        """Accept connections, on threads of its own."""
+        for server in self._servers:
+            server.prepare()
+            thread = threading.Thread(target=server.serve, name="solofile-accept", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def serve(self) -> None:
+        """Serve until `stop` is called from another thread; KeyboardInterrupt passes through."""
+        if not self._threads:
+            self.start()
+        # Windows cannot interrupt a wait without an end, so there Ctrl-C is looked for four times a second.
+        step = 0.25 if sys.platform == "win32" else None
+        while not self._stopped.wait(step):
+            pass
+
+    def stop(self, grace: float = 2.0) -> None:
+        """End: cancel the open answers, give them ``grace`` seconds in all, close every socket."""
+        self.watcher.cancel_all()
+        stoppers = [threading.Thread(target=server.stop, args=(grace,), daemon=True) for server in self._servers]
+        for stopper in stoppers:
+            stopper.start()
+        for stopper in stoppers:
+            stopper.join(grace + 1)
+        close_all(self.listeners)
+        self._stopped.set()
+
+
+def open_server(
+    app: WSGIApp,
+    settings: ServerSettings,
+    port: int = FIRST_PORT,
+    *,
+    fixed: bool = True,
+    listeners: list[Listener] | None = None,
+) -> Server:
+    """Bind, where ``listeners`` were not bound before, and make the server; nothing is served before `Server.start`."""
+    bound = listeners or bind_sockets(settings.hosts, port, fixed=fixed, reuse_port=settings.reuse_port)
+    try:
+        return Server(app, bound, settings)
+    except InputError:
+        close_all(bound)
+        raise
+
+
+def tls_context(settings: ServerSettings) -> ssl.SSLContext:
+    """The TLS context of the user's certificate and key (PEM); `InputError` where they cannot be used."""
+    import ssl  # 10 ms that a server without TLS need not pay
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for option, path in (("--ssl-cert-file", settings.ssl_cert_file), ("--ssl-key-file", settings.ssl_key_file)):
+        try:
+            if path is None or not path.read_bytes():
+                raise InputError(f"{path} is empty: give {option} a PEM file.")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): give {option} a PEM file.") from error
+    try:
+        # Without a callback OpenSSL would ask on the terminal for the passphrase of an encrypted key.
+        context.load_cert_chain(str(settings.ssl_cert_file), str(settings.ssl_key_file), password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise InputError(
+            f"{settings.ssl_cert_file} and {settings.ssl_key_file} are no PEM certificate and its unencrypted key: "
+            "give --ssl-cert-file and --ssl-key-file a matching pair."
+        ) from error
+    return context

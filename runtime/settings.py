@@ -1,0 +1,241 @@
+"""What one start of a bundle is to do: the manifest's defaults, the environment and the command line, made one.
+
+``resolve`` is the one place that decides between them: manifest < environment < command line. Of the environment it
+reads ``SOLOFILE_API_KEY`` alone; nothing of llama.cpp's (``LLAMA_ARG_*``) counts in a bundle.
+
+Here and in all that a start goes through, plain data are named tuples and not frozen dataclasses: these cost 30 ms of
+imports and 1 ms a class (on a 2 GHz core) before the model even begins to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from solofile.runtime import options
+from solofile.runtime.errors import InputError, RefusedOption, UnknownName
+from solofile.runtime.options import Given
+from solofile.runtime.options_table import ADDING_UP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the page's settings cost an import that a terminal answer need not pay
+    from solofile.runtime.manifest import Manifest, Model
+    from solofile.runtime.server_settings import ServerSettings
+
+PAGE, SERVER, CHAT, PROMPT = "page", "server", "chat", "prompt"
+HELP, VERSION, DOCTOR, VERIFY, EXTRACT, LICENSES, CACHE_CLEAR = (
+    "help", "version", "doctor", "verify", "extract", "licenses", "cache-clear"
+)  # fmt: skip
+SERVING = frozenset({PAGE, SERVER})
+ENGINE = frozenset({PAGE, SERVER, CHAT, PROMPT})
+
+_MODES = {
+    "-h": HELP, "--version": VERSION, "--server": SERVER, "--chat": CHAT, "-p": PROMPT, "--doctor": DOCTOR,
+    "--verify": VERIFY, "--extract": EXTRACT, "--licenses": LICENSES, "--cache-clear": CACHE_CLEAR,
+}  # fmt: skip
+_ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
+                        "--ssl-cert-file", "--json", "--kernel", "--no-browser"})  # fmt: skip
+_ADDING_UP = frozenset(ADDING_UP.split())
+_ALL_MESSAGES = 5
+FIRST_PORT = 8080
+
+
+class Launch(NamedTuple):
+    """One start of a bundle.
+
+    ``core`` are llama-server arguments without the model; ``log_level`` what of llama.cpp's log is printed, 0 (nothing)
+    to 5 (all); ``model`` the member that holds the model, empty where no manifest was read. ``prompt`` is what -p was
+    given, ``-`` standing for standard input. ``server`` is None in modes that open no port.
+    """
+
+    mode: str
+    core: tuple[str, ...] = ()
+    model: str = ""
+    prompt: str = ""
+    system_prompt: str | None = None
+    extract_to: str = ""
+    kernel: str | None = None
+    json: bool = False
+    browser: bool = False
+    log_level: int = 0
+    port: int = FIRST_PORT
+    port_given: bool = False
+    server: ServerSettings | None = None
+    api_key_files: tuple[str, ...] = ()
+
+
+def mode_of(given: Iterable[Given]) -> str:
+    """What the command line asks for. Raises InputError when it asks for two things."""
+    asked = {_MODES[one.option.key]: one.spelling for one in given if one.option.key in _MODES}
+    for first in (HELP, VERSION):
+        if first in asked:
+            return first
+    if len(asked) > 1:
+        raise InputError(f"The options {' and '.join(asked.values())} ask for different things: give one of them.")
+    return next(iter(asked), PAGE)
+
+
+def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str, str]) -> Launch:
+    """Decide what to do, from the words after the program's name.
+
+    Without a manifest (modes that must work on a damaged bundle) there are no defaults and no model. Raises InputError
+    and its kinds, see ``options.parse``.
+    """
+    given = options.parse(argv)
+    mode = mode_of(given)
+    merged = _merge(_defaults(manifest), given)
+    texts = {one.option.key: one.values[-1] for one in merged if one.values}
+    keys = {one.option.key for one in merged}
+    return Launch(
+        mode=mode,
+        core=tuple(word for one in merged if one.option.place == options.CORE for word in one.words()),
+        model=_model(texts.get("-m"), manifest).path if manifest else "",
+        prompt=texts.get("-p", ""),
+        system_prompt=texts.get("-sys", manifest.system_prompt if manifest else None),
+        extract_to=texts.get("--extract", ""),
+        kernel=texts.get("--kernel"),
+        json=_only_with("--json", keys, mode, DOCTOR),
+        browser=mode == PAGE and "--no-browser" not in keys,
+        log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
+        port=_port(texts),
+        port_given=any(one.option.key == "--port" for one in given),
+        server=_server(merged, environ) if mode in SERVING else None,
+        api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
+    )
+
+
+def _defaults(manifest: Manifest | None) -> tuple[Given, ...]:
+    """The bundle's default arguments; what only a user may decide is refused there."""
+    if manifest is None:
+        return ()
+    given = options.parse(manifest.arguments)
+    for one in given:
+        if one.option.key in _ONLY_USER:
+            raise RefusedOption(
+                f"The default arguments of this bundle hold {one.spelling}, which only the user can give: "
+                "rebuild the bundle without it."
+            )
+    return given
+
+
+def _merge(*sources: Sequence[Given]) -> list[Given]:
+    """All options in order; one that was given twice counts where it stands last, unless such options add up."""
+    merged: dict[object, Given] = {}
+    for number, one in enumerate(one for source in sources for one in source):
+        key: object = number if one.option.key in _ADDING_UP else one.option.key
+        merged.pop(key, None)
+        merged[key] = one
+    return list(merged.values())
+
+
+def _model(name: str | None, manifest: Manifest) -> Model:
+    """The model of the bundle that -m names, by its path or name; by default the bundle's own choice."""
+    models = manifest.models
+    if name is None:
+        return next(model for model in models if model.path == manifest.default_model)
+    for model in models:
+        if name in (model.name, model.path, model.path.rpartition("/")[2]):
+            return model
+    if "/" in name or "\\" in name or name.endswith(".gguf"):
+        raise RefusedOption(
+            f"A bundle runs the models inside it, not {name}: leave -m out, or make a bundle of that file with "
+            "`solofile build`."
+        )
+    raise UnknownName("model", name, [model.name for model in models], where="this bundle")
+
+
+def _only_with(spelling: str, keys: set[str], mode: str, wanted: str) -> bool:
+    if spelling in keys and mode != wanted:
+        raise InputError(f"The option {spelling} goes with --{wanted}: give both or neither.")
+    return spelling in keys
+
+
+def _port(texts: Mapping[str, str]) -> int:
+    port = int(texts.get("--port", FIRST_PORT))
+    if not 0 <= port <= 65_535:
+        raise InputError(f"There is no port {port}: give --port a number from 0 (any free one) to 65535.")
+    return port
+
+
+def _server(merged: Sequence[Given], environ: Mapping[str, str]) -> ServerSettings:
+    from pathlib import Path
+
+    from solofile.runtime.server_settings import ServerSettings
+
+    texts = {one.option.key: one.values[-1] for one in merged if one.values}
+    flags = {one.option.key: not one.negated for one in merged if not one.values}
+    keys = [key for one in merged if one.option.key == "--api-key" for key in _listed(one.values[0])]
+    file_given = any(one.option.key == "--api-key-file" for one in merged)
+    if not keys and not file_given:
+        keys = _listed(environ.get("SOLOFILE_API_KEY", ""))
+    origins = _listed(texts.get("--cors-origins", ""))
+    origins += [one.values[0] for one in merged if one.option.key == "--allow-origin"]
+    cert, key, folder = (texts.get(name) for name in ("--ssl-cert-file", "--ssl-key-file", "--path"))
+    usual = ServerSettings()
+    return ServerSettings(
+        hosts=tuple(_listed(texts["--host"])) if "--host" in texts else usual.hosts,
+        api_keys=tuple(keys),
+        allow_origins=tuple(origins),
+        cors_methods=texts.get("--cors-methods", usual.cors_methods),
+        cors_headers=texts.get("--cors-headers", usual.cors_headers),
+        cors_credentials=flags.get("--cors-credentials", usual.cors_credentials),
+        api_prefix=texts.get("--api-prefix", usual.api_prefix),
+        timeout=int(texts.get("-to", usual.timeout)),
+        threads=int(texts.get("--threads-http", usual.threads)),
+        reuse_port=flags.get("--reuse-port", usual.reuse_port),
+        ssl_cert_file=Path(cert) if cert is not None else None,
+        ssl_key_file=Path(key) if key is not None else None,
+        page=flags.get("--ui", usual.page),
+        static_folder=Path(folder) if folder is not None else None,
+    )
+
+
+def _listed(text: str) -> list[str]:
+    """The parts of a list with commas; a part that holds a comma stands in double quotes, as llama.cpp has it."""
+    if '"' not in text:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    import csv
+
+    return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
+
+
+def core_arguments(launch: Launch, manifest: Manifest, threads: int, memory: int | None) -> tuple[str, ...]:
+    """What llama.cpp's core is started with: our defaults for this machine and mode first, so that all else wins.
+
+    Without ``--alias`` the API would name the model by the path inside the bundle. One answer needs no empty run to
+    warm up: its own prompt reads the same weights. ``memory`` are the bytes that can be had; where the model fits into
+    them for sure, llama.cpp need not load it a first time to find that out, a third of a small model's start.
+    """
+    given = {one.option.key: one.values for one in options.parse(launch.core)}
+    model = next(model for model in manifest.models if model.path == launch.model)
+    context = int(given["-c"][0]) if "-c" in given else 0
+    defaults: list[str] = []
+    if "-t" not in given:
+        defaults += ["--threads", str(threads)]
+    if "-a" not in given:
+        defaults += ["--alias", manifest.name if model.path == manifest.default_model else model.name]
+    if launch.mode == PROMPT and "--warmup" not in given:
+        defaults += ["--no-warmup"]
+    if "-fit" not in given and fits_easily(model, context, memory):
+        defaults += ["--fit", "off"]
+    return (*defaults, *launch.core)
+
+
+def fits_easily(model: Model, context: int, memory: int | None) -> bool:
+    """Do the weights and the longest context take less than half of ``memory``, whatever the model's shape?
+
+    ``context`` in tokens, 0 for the model's own. A token takes 4 bytes a layer and unit of width at most (keys and
+    values of 16 bits), and a layer has more than 8 width² weights; so with a width of 256 or more a token takes less
+    than one byte for 512 weights, several times less where heads are shared.
+    """
+    tokens = context or model.context_length
+    if memory is None or not tokens:
+        return False
+    return model.size + tokens * model.parameters // 512 < memory // 2
+
+
+def has_template(launch: Launch, manifest: Manifest) -> bool:
+    """Can the model chat? It brings a template, or the user gave one."""
+    given = {one.option.key for one in options.parse(launch.core)}
+    model = next(model for model in manifest.models if model.path == launch.model)
+    return model.chat_template or bool({"--chat-template", "--chat-template-file"} & given)

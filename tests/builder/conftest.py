@@ -1,0 +1,33 @@
+"""A tiny pack and a tiny GGUF, made once, and a build cache of its own for every test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "container")]
+
+from bundles import make_pack  # noqa: E402
+from ggufs import write_gguf  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def pack_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pack") / "pack.zip"
+    make_pack(path).close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def gguf_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("model") / "Tiny Model.Q8.gguf")
+
+
+@pytest.fixture(autouse=True)
+def build_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SOLOFILE_BUILD_CACHE", str(folder))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    return folder

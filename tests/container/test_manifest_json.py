@@ -1,0 +1,112 @@
+"""The manifest as JSON: strict, and the same bytes for the same contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solofile.runtime.container import Bundle
+from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
+from solofile.runtime.manifest import Manifest
+
+
+@pytest.fixture
+def document(bundle: Path) -> dict[str, Any]:
+    with Bundle.open(bundle) as opened:
+        result = json.loads(opened.manifest_bytes)
+    assert isinstance(result, dict)
+    return result
+
+
+def read(document: object) -> Manifest:
+    return Manifest.from_json(json.dumps(document).encode(), where="x.exe")
+
+
+def test_round_trip(bundle: Path) -> None:
+    with Bundle.open(bundle) as opened:
+        assert Manifest.from_json(opened.manifest_bytes) == opened.manifest
+        assert opened.manifest.to_json() == opened.manifest_bytes
+        assert opened.manifest_bytes.isascii()
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "nearest"),
+    [
+        (lambda d: d.update(titel="x"), "titel", "title"),
+        (lambda d: d["llama_cpp"].update(comit="x"), "llama_cpp.comit", "commit"),
+        (lambda d: d["targets"]["linux-x86_64"].update(require="x"), "targets.linux-x86_64.require", "requires"),
+        (
+            lambda d: d["targets"]["linux-x86_64"]["launcher"].update(sha=1),
+            "targets.linux-x86_64.launcher.sha",
+            "sha256",
+        ),
+        (lambda d: d["models"][0].update(architectur="x"), "models.0.architectur", "architecture"),
+        (lambda d: d["parts"][4].update(offest=1), "parts.4.offest", "offset"),
+    ],
+)
+def test_unknown_key(document: dict[str, Any], change: Callable[[Any], object], place: str, nearest: str) -> None:
+    change(document)
+    with pytest.raises(UnknownName) as caught:
+        read(document)
+    assert place in str(caught.value)
+    assert caught.value.nearest == place.rpartition(".")[0] + "." * ("." in place) + nearest
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.pop("title"), "title is missing"),
+        (lambda d: d.update(title=1), "title must be text"),
+        (lambda d: d.update(arguments="-c 1"), "arguments must be a list"),
+        (lambda d: d.update(arguments=["-c", 1]), "arguments must be a list of texts"),
+        (lambda d: d.update(targets={}), "targets must be an object that is not empty"),
+        (lambda d: d.update(targets=[]), "targets must be an object"),
+        (lambda d: d.update(models={}), "models must be a list"),
+        (lambda d: d.update(models=[1]), r"models\.0 must be an object"),
+        (lambda d: d.update(default_model="models/none.gguf"), "default_model must be one of the models"),
+        (lambda d: d["models"][0].update(size=-1), r"models\.0\.size must be a whole number"),
+        (lambda d: d["models"][0].update(size=True), r"models\.0\.size must be a whole number"),
+        (lambda d: d["models"][0].update(size=1e3), r"models\.0\.size must be a whole number"),
+        (lambda d: d["models"][0].update(parameters=1 << 63), r"models\.0\.parameters must be a whole number"),
+        (lambda d: d["models"][0].update(chat_template=1), r"models\.0\.chat_template must be true or false"),
+        (lambda d: d["targets"]["linux-x86_64"].update(pack="F" * 64), "pack must be 64 lower-case hex digits"),
+        (lambda d: d["targets"]["linux-x86_64"].update(launcher=None), "launcher must be an object"),
+        (lambda d: d["parts"][2].update(size="1"), r"parts\.2 is malformed"),
+        (lambda d: d["parts"][2].update(offset=None), r"parts\.2 is malformed"),
+        (lambda d: d["parts"][2].update(sha256="0" * 63), r"parts\.2 is malformed"),
+        (lambda d: d["parts"][2].pop("stored"), r"parts\.2 is malformed"),
+        (lambda d: d["parts"].insert(2, "launcher"), r"parts\.2 is malformed"),
+        (lambda d: d.update(format="1"), "names no format"),
+        (lambda d: d.update(format=0), "names no format"),
+        (lambda d: d.update(format=True), "names no format"),
+    ],
+)
+def test_malformed(document: dict[str, Any], change: Callable[[Any], object], says: str) -> None:
+    change(document)
+    with pytest.raises(DamagedBundle, match=says) as caught:
+        read(document)
+    assert "x.exe" in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[1]", b"null", b"[" * 100_000])
+def test_no_manifest(data: bytes) -> None:
+    with pytest.raises(DamagedBundle):
+        Manifest.from_json(data)
+
+
+def test_null_where_it_may_be(document: dict[str, Any]) -> None:
+    document["system_prompt"] = None
+    document["models"][0].update(context_length=None, license=None)
+    manifest = read(document)
+    model = manifest.models[0]
+    assert (manifest.system_prompt, model.context_length, model.license) == (None, None, None)
+
+
+def test_newer_format_is_not_called_damage(document: dict[str, Any]) -> None:
+    document.update(format=7, something_new=1)
+    with pytest.raises(InputError, match=r"x\.exe was built by a newer solofile \(format 7") as caught:
+        read(document)
+    assert not isinstance(caught.value, DamagedBundle)
