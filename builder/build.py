@@ -63,7 +63,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     fetched = fetch(request.source, progress)
     facts = check_model(fetched.path)
     check_output(output, force=request.force, model=fetched.path)
-    model = _model(facts, fetched.path, request.license)
+    model = model_entry(facts, fetched.path, request.license)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
@@ -101,7 +101,8 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
         )
 
 
-def _model(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
+def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
+    """What the manifest says of the model at ``path``; ``spdx`` overrules the license that the model names itself."""
     stem = safe_name(path.name.removesuffix(".gguf"))
     return Model(
         path=f"models/{stem}.gguf",

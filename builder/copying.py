@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-CHUNK = 512 << 10
-BUFFERS = 16
+CHUNK = 256 << 10
+BUFFERS = 32
 CLONE_BLOCK = 65_536
 """Clones are whole multiples of this: no file system in use has larger blocks."""
 

@@ -26,7 +26,13 @@ def stream(server: Server, body: dict[str, Any], times: list[float]) -> None:
 
 
 def decode_speed(server: Server, streams: int, tokens: int) -> float:
-    body = {"prompt": "Once upon a time", "n_predict": tokens, "ignore_eos": True, "temperature": 0, "cache_prompt": False}
+    body = {
+        "prompt": "Once upon a time",
+        "n_predict": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+        "cache_prompt": False,
+    }
     all_times: list[list[float]] = [[] for _ in range(streams)]
     threads = [threading.Thread(target=stream, args=(server, body, times)) for times in all_times]
     for thread in threads:
@@ -83,7 +89,8 @@ def main() -> None:
                         if run >= 0:
                             values.append(speed)
                 label = f"{kind}, {streams} stream{'s' if streams > 1 else ''}"
-                print(f"{label:16} {Sample(tuple(mine))!s:>28} {Sample(tuple(other))!s:>28} {ratios(mine, other)!s:>28}", flush=True)
+                figures = (Sample(tuple(mine)), Sample(tuple(other)), ratios(mine, other))
+                print(f"{label:16}", *(f"{figure!s:>28}" for figure in figures), flush=True)
 
 
 if __name__ == "__main__":

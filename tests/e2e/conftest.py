@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 
 import pytest
 from running import Running, serve
+from solofile.builder.build import model_entry
+from solofile.builder.gguf_check import check_model
+from solofile.builder.packfile import Pack
+from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +46,18 @@ def server(smollm2_bundle: Path, environment: dict[str, str]) -> Iterator[Runnin
     """The bundle as a server, for tests that only ask it something."""
     with serve([smollm2_bundle, "--server", "--metrics", "--slots"], environment) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def two_model_bundle(pack: Path, smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the demo's model and a second one that is never asked for, in this order."""
+    folder = tmp_path_factory.mktemp("two")
+    second = folder / "second.gguf"
+    shutil.copy2(smollm2_gguf, second)
+    bundle = folder / "two.exe"
+    models = [ModelFile(model_entry(check_model(path), path, None), path) for path in (smollm2_gguf, second)]
+    with Pack.open(pack) as opened, bundle.open("xb+", buffering=0) as file:
+        plan = BundlePlan("two", "two", [opened], models, models[0].model.path, "You are a helpful assistant.")
+        write_bundle(plan, file, lambda _: None)
+    bundle.chmod(0o755)
+    return bundle

@@ -51,9 +51,15 @@ def test_the_text_is_that_of_llama_server(
     run_bundle: Run, smollm2_bundle: Path, reference_server: Path, smollm2_gguf: Path
 ) -> None:
     with zipfile.ZipFile(smollm2_bundle) as archive:
-        system = json.loads(archive.read("solofile.json"))["system_prompt"]
-    with serve([reference_server, "-m", smollm2_gguf], dict(os.environ)) as reference:
-        for prompt in (QUESTION, "Write four lines about the sea.", "Count from one to twenty.", "Was ist ein Vulkan? 🌋"):
+        manifest = json.loads(archive.read("solofile.json"))
+    system = manifest["system_prompt"]
+    with serve([reference_server, "-m", smollm2_gguf, *manifest["arguments"]], dict(os.environ)) as reference:
+        for prompt in (
+            QUESTION,
+            "Write four lines about the sea.",
+            "Count from one to twenty.",
+            "Was ist ein Vulkan? 🌋",
+        ):
             messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
             body = {"messages": messages, "temperature": 0, "max_tokens": 120}
             theirs = reference.json("POST", "/v1/chat/completions", body)["choices"][0]["message"]["content"]
@@ -109,7 +115,7 @@ def test_the_anthropic_client(server: Running) -> None:
     anthropic = pytest.importorskip("anthropic")
     client = anthropic.Anthropic(base_url=server.url, api_key="none")
     question = {"role": "user", "content": QUESTION}
-    facts = {"model": "any", "max_tokens": 40, "temperature": 0, "system": "You are a helpful assistant."}
+    facts = {"model": "any", "max_tokens": 40, "system": "You are a helpful assistant."}
     answer = client.messages.create(messages=[question], **facts)
     assert "Paris" in answer.content[0].text
     with client.messages.stream(messages=[question], **facts) as stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from embedding import host_file
 from solofile.builder import inputs
 from solofile.runtime.engine import LlamaEngine, Member
 from tiny_model import write_tiny_model
+
 
 @pytest.fixture(scope="session")
 def member(tmp_path_factory: pytest.TempPathFactory) -> Member:
@@ -53,6 +53,6 @@ def zig_cc() -> Callable[..., None]:
     """Compiles C with the zig that builds the native libraries."""
 
     def compile_c(*arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "ziglang", "cc", *arguments], check=True, timeout=300)
+        subprocess.run([inputs.zig(), "cc", *arguments], check=True, timeout=300)
 
     return compile_c

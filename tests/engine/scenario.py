@@ -55,7 +55,9 @@ def stop_in_prompt(engine: LlamaEngine) -> dict[str, object]:
         list(answer)
         statuses.append(answer.status)
 
-    paused = engine.call(Request("POST", "/completion", body=b'{"prompt": "t", "n_predict": 3000, "stream": true}')).run()
+    paused = engine.call(
+        Request("POST", "/completion", body=b'{"prompt": "t", "n_predict": 3000, "stream": true}')
+    ).run()
     next(iter(paused))
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:

@@ -81,7 +81,9 @@ def test_an_error_of_a_handler_keeps_its_status_and_json(engine: LlamaEngine) ->
 
 
 def test_an_upload_reaches_the_handler(engine: LlamaEngine) -> None:
-    request = Request("POST", "/v1/audio/transcriptions", files={"file": Upload("a.wav", "audio/wav", b"RIFF")}, body=b"{}")
+    request = Request(
+        "POST", "/v1/audio/transcriptions", files={"file": Upload("a.wav", "audio/wav", b"RIFF")}, body=b"{}"
+    )
     response = engine.call(request).run()
     answer = json.loads(b"".join(response))
     assert response.status >= 400  # the tiny model hears nothing, which the core notices only with the file in hand
@@ -162,7 +164,9 @@ def test_many_calls_at_once(engine: LlamaEngine) -> None:
         ([], "no model is named"),
     ],
 )
-def test_a_wrong_option_is_an_error_that_names_it(native_dir: Path, backend: Path, options: list[str], said: str) -> None:
+def test_a_wrong_option_is_an_error_that_names_it(
+    native_dir: Path, backend: Path, options: list[str], said: str
+) -> None:
     with pytest.raises(InputError) as caught:
         LlamaEngine.start(native_dir, backend, options, [])
     assert said in str(caught.value)

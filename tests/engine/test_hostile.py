@@ -27,7 +27,12 @@ def run(native_dir: Path, member: Member) -> Run:
     def run(scenario: str, *options: str, cwd: Path | None = None, **environment: str) -> dict[str, Any]:
         command = [sys.executable, str(Path(__file__).with_name("scenario.py")), str(native_dir), place, scenario]
         done = subprocess.run(
-            [*command, *options], capture_output=True, text=True, timeout=120, cwd=cwd, env={**os.environ, **environment}
+            [*command, *options],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=cwd,
+            env={**os.environ, **environment},
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -98,11 +103,11 @@ def planted(tmp_path_factory: pytest.TempPathFactory, zig_cc: Callable[..., None
     folder = tmp_path_factory.mktemp("planted")
     source = folder / "planted.c"
     source.write_text(
-        f'#include <stdio.h>\n__attribute__((constructor)) static void mark(void) {{ fclose(fopen("{folder}/mark", "w")); }}\n'
+        "#include <stdio.h>\n__attribute__((constructor)) static void mark(void)"
+        f' {{ fclose(fopen("{folder}/mark", "w")); }}\n'
     )
-    names = ("libggml-base.so", "libggml.so", "libllama.so", "libggml-cpu-haswell.so", "libggml-cpu.so", "libggml-vulkan.so")
-    for name in names:
-        zig_cc("-shared", "-fPIC", str(source), "-o", str(folder / name))
+    for name in ("ggml-base", "ggml", "llama", "ggml-cpu-haswell", "ggml-cpu", "ggml-vulkan"):
+        zig_cc("-shared", "-fPIC", str(source), "-o", str(folder / f"lib{name}.so"))
     return folder
 
 
@@ -154,7 +159,7 @@ def test_state_and_requests_while_loading(run: Run) -> None:
     assert (answer["then"], answer["progress"]) == ("ready", 1.0)
 
 
-def test_a_model_that_does_not_load_is_a_state_with_a_reason(run: Run, member: Member, native_dir: Path) -> None:
+def test_a_model_that_does_not_load_is_a_state_with_a_reason(member: Member, native_dir: Path) -> None:
     broken = json.dumps({"file": str(member.file), "offset": 0, "size": member.size})
     command = [sys.executable, str(Path(__file__).with_name("scenario.py")), str(native_dir), broken, "props"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -165,7 +170,7 @@ def test_a_model_that_does_not_load_is_a_state_with_a_reason(run: Run, member: M
     assert answer["props"]["error"]["code"] == 500
 
 
-def test_a_stop_in_the_middle_of_prompts_takes_less_than_two_seconds(run: Run, tmp_path: Path, native_dir: Path) -> None:
+def test_a_stop_in_the_middle_of_prompts_takes_less_than_two_seconds(tmp_path: Path, native_dir: Path) -> None:
     # A wider model, so that the batch under way would take longer than the stop may.
     slow = host_file(tmp_path, write_tiny_model(tmp_path / "slow.gguf", layers=24, width=512, context=8192))
     place = json.dumps({"file": str(slow.file), "offset": slow.offset, "size": slow.size})
