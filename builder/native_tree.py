@@ -81,7 +81,7 @@ class NativeTree:
         configured = (self._build / "build.ninja").is_file() and self._configured.is_file()
         if configured and self._configured.read_text() == text:
             return  # ninja runs cmake itself when CMakeLists.txt has changed
-        self._run(command, f"configuring the {LABEL}", "configure.log", "s")
+        self._run(command, "preparing the compiler", "configure.log", "s")
         self._configured.write_text(text)
 
     def _run(self, command: list[str | Path], label: str, log: str, unit: str) -> None:

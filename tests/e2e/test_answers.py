@@ -87,25 +87,27 @@ def test_errors_are_those_of_llama_server(server: Running, reference_server: Pat
 
 def test_the_openai_client(server: Running) -> None:
     openai = pytest.importorskip("openai")
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none")
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": QUESTION}]
-    name = client.models.list().data[0].id
-    whole = client.chat.completions.create(model=name, messages=messages, temperature=0)
-    assert "Paris" in whole.choices[0].message.content
-    pieces = client.chat.completions.create(model=name, messages=messages, temperature=0, stream=True)
-    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
-    assert text == whole.choices[0].message.content
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        name = client.models.list().data[0].id
+        whole = client.chat.completions.create(model=name, messages=messages, temperature=0)
+        assert "Paris" in whole.choices[0].message.content
+        pieces = client.chat.completions.create(model=name, messages=messages, temperature=0, stream=True)
+        text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+        assert text == whole.choices[0].message.content
 
 
 def test_the_openai_client_gets_embeddings(smollm2_bundle: Path, environment: dict[str, str]) -> None:
     openai = pytest.importorskip("openai")
-    with serve([smollm2_bundle, "--server", "--embeddings", "--pooling", "mean"], environment) as running:
-        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="none")
+
+    def product(a: list[float], b: list[float]) -> float:
+        return float(sum(x * y for x, y in zip(a, b, strict=True)))
+
+    with (
+        serve([smollm2_bundle, "--server", "--embeddings", "--pooling", "mean"], environment) as running,
+        openai.OpenAI(base_url=f"{running.url}/v1", api_key="none") as client,
+    ):
         one, same, other = client.embeddings.create(model="any", input=["a cat", "a cat", "quantum field theory"]).data
-
-        def product(a: list[float], b: list[float]) -> float:
-            return float(sum(x * y for x, y in zip(a, b, strict=True)))
-
         assert len(one.embedding) == 576  # SmolLM2-135M's embedding length
         assert product(one.embedding, same.embedding) == pytest.approx(1, abs=1e-3)
         assert product(one.embedding, other.embedding) < 0.99
@@ -113,11 +115,11 @@ def test_the_openai_client_gets_embeddings(smollm2_bundle: Path, environment: di
 
 def test_the_anthropic_client(server: Running) -> None:
     anthropic = pytest.importorskip("anthropic")
-    client = anthropic.Anthropic(base_url=server.url, api_key="none")
     question = {"role": "user", "content": QUESTION}
     facts = {"model": "any", "max_tokens": 40, "system": "You are a helpful assistant."}
-    answer = client.messages.create(messages=[question], **facts)
-    assert "Paris" in answer.content[0].text
-    with client.messages.stream(messages=[question], **facts) as stream:
-        assert "".join(stream.text_stream) == answer.content[0].text
-    assert client.messages.count_tokens(model="any", messages=[question]).input_tokens > 5
+    with anthropic.Anthropic(base_url=server.url, api_key="none") as client:
+        answer = client.messages.create(messages=[question], **facts)
+        assert "Paris" in answer.content[0].text
+        with client.messages.stream(messages=[question], **facts) as stream:
+            assert "".join(stream.text_stream) == answer.content[0].text
+        assert client.messages.count_tokens(model="any", messages=[question]).input_tokens > 5

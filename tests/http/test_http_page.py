@@ -113,8 +113,8 @@ def test_the_worker_of_another_page_is_removed(make_client: MakeClient, tmp_path
         assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
         assert b"registration.unregister()" in answer.get_data()
     (tmp_path / "sw.js").write_text("mine", "utf-8")
-    with make_client(static_folder=tmp_path).get("/sw.js") as answer:
-        assert answer.get_data() == b"mine"
+    with make_client(static_folder=tmp_path).get("/sw.js") as own:
+        assert own.get_data() == b"mine"
 
 
 def test_no_page(make_client: MakeClient) -> None:
