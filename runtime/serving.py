@@ -9,7 +9,7 @@ from pathlib import Path
 
 from solofile.runtime.conversation import wait_ready
 from solofile.runtime.engine_api import Engine
-from solofile.runtime.errors import InputError, SolofileError
+from solofile.runtime.errors import SolofileError
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import bind_sockets
 from solofile.runtime.server_settings import About, ServerSettings
@@ -18,6 +18,7 @@ from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.serve import Server
 
 GRACE = 2.0
@@ -27,42 +28,42 @@ Say = Callable[[str], None]
 
 
 def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:
-    """Add the keys of --api-key-file: one a line, lines that begin with # are comments."""
-    keys = list(settings.api_keys)
-    for name in files:
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            raise InputError(f"The key file {name} cannot be read ({why}): give --api-key-file another one.") from error
-        found = [line.strip() for line in text.splitlines()]
-        found = [line for line in found if line and not line.startswith("#")]
-        if not found:
-            # Going on would leave the server open to all, against what was asked for.
-            raise InputError(f"The key file {name} holds no key: put one into it, one a line.")
-        keys += found
+    """Add the keys of --api-key-file."""
+    if not files:
+        return settings
+    from solofile.runtime.auth import read_api_keys
+
+    keys = [*settings.api_keys, *(key for name in files for key in read_api_keys(Path(name)))]
     return dataclasses.replace(settings, api_keys=tuple(keys))
 
 
 def run(launch: Launch, manifest: Manifest, engine: Engine, show: Say, say: Say, environ: Mapping[str, str]) -> int:
     """Serve until a signal ends it; return the exit code. While the model loads, the signal's exception passes through.
 
-    ``show`` prints the URL, ``say`` everything else. The port is open before Flask is imported and the model is loaded.
+    ``show`` prints the URL, ``say`` everything else. The port answers before Flask is imported and the model is loaded.
     """
     if launch.server is None:
         raise ValueError(f"the mode {launch.mode} opens no port")
     settings = with_key_files(launch.server, launch.api_key_files)
     listeners = bind_sockets(settings.hosts, launch.port, fixed=launch.port_given, reuse_port=settings.reuse_port)
-    from solofile.runtime.app import create_app
+    from solofile.runtime.door import Door
     from solofile.runtime.serve import open_server
 
     about = About(manifest.name, manifest.title, launch.system_prompt, __version__)
-    server = open_server(create_app(engine, settings, about), settings, listeners=listeners)
+    door = Door(engine.state, lambda: _make_app(engine, settings, about), prefix=settings.api_prefix)
+    server = open_server(door, settings, listeners=listeners)
     server.start()
     _announce(server, settings, manifest, show, say)
     if launch.browser and not listeners[0].unix_path:
         _open_browser(server.urls[0], say, environ)
+    door.wait()  # raises what making the app raised
     return _serve(server, engine, say)
+
+
+def _make_app(engine: Engine, settings: ServerSettings, about: About) -> WSGIApp:
+    from solofile.runtime.app import create_app
+
+    return create_app(engine, settings, about)
 
 
 def _announce(server: Server, settings: ServerSettings, manifest: Manifest, show: Say, say: Say) -> None:

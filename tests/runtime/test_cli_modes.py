@@ -176,7 +176,7 @@ def test_key_file(tmp_path: Path) -> None:
     settings = ServerSettings(api_keys=("zeroth",))
     assert serving.with_key_files(settings, (str(keys),)).api_keys == ("zeroth", "first", "second")
     keys.write_text("# none\n")
-    with pytest.raises(InputError, match="holds no key"):
+    with pytest.raises(InputError, match="has no key in it"):
         serving.with_key_files(settings, (str(keys),))
     keys.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="it is no UTF-8 text"):
