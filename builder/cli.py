@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         command = _add(inner, "build", run, f"{text}, unless that is done")
         command.add_argument("--target", metavar="T", help="default: this machine's")
         _add_kernels(command)
+        if name == "native":
+            text = "also llama-server, unchanged, from the same sources: for tests and benchmarks"
+            command.add_argument("--reference", action="store_true", help=text)
     doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ def test_a_pack_is_current_while_the_systems_files_are_the_same(tmp_path: Path) 
     assert not pack._is_current(tmp_path)
     (tmp_path / "inputs.json").write_text("{")
     assert not pack._is_current(tmp_path)
-    (tmp_path / "inputs.json").write_text(pack.json.dumps(pack._stamps([library])))
+    (tmp_path / "inputs.json").write_text(json.dumps(pack._stamps([library])))
     assert pack._is_current(tmp_path)
     library.write_bytes(b"a newer one")
     assert not pack._is_current(tmp_path)
