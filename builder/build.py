@@ -16,7 +16,8 @@ from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
-from solofile.builder.sources import Fetched, PathSource, Source, fetch
+from solofile.builder.recipe import Recipe
+from solofile.builder.sources import Fetched, PathSource, fetch
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
@@ -28,19 +29,10 @@ PackFinder = Callable[[Sequence[str], str], Sequence[Pack]]
 
 
 @dataclass(frozen=True)
-class BuildRequest:
-    """What to build. None and empty stand for what the model itself, or this machine, decides."""
+class BuildRequest(Recipe):
+    """What to build: a recipe, overruled by the command line; what is None the model or this machine decides."""
 
-    source: Source
     output: Path | None = None
-    name: str | None = None
-    title: str | None = None
-    system_prompt: str | None = None
-    arguments: tuple[str, ...] = ()
-    license: str | None = None
-    license_file: Path | None = None
-    targets: tuple[str, ...] = ()
-    kernels: str = "all"
     force: bool = False
 
 

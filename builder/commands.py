@@ -111,18 +111,7 @@ def request_from(source: Path) -> BuildRequest:
     shipped = None if source.exists() else shipped_recipe(source.name)
     if shipped is None and source.suffix != ".toml":
         return BuildRequest(PathSource(source))
-    recipe = read_recipe(shipped or source)
-    return BuildRequest(
-        source=recipe.source,
-        name=recipe.name,
-        title=recipe.title,
-        system_prompt=recipe.system_prompt,
-        arguments=recipe.arguments,
-        license=recipe.license,
-        license_file=recipe.license_file,
-        targets=recipe.targets,
-        kernels=recipe.kernels,
-    )
+    return BuildRequest(**vars(read_recipe(shipped or source)))
 
 
 def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequest:
