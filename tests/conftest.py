@@ -7,6 +7,7 @@ set, the tests that need any of it are skipped.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -17,6 +18,12 @@ import pytest
 
 KERNELS = "x64,haswell"
 """Enough for the tests; a release has them all."""
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell makes its background jobs ignore it, and that is inherited."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

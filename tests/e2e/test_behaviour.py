@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -21,6 +22,7 @@ import pytest
 from running import QUESTION, Running, free_port, serve, wait_healthy
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[bytes]]
 
 pytestmark = pytest.mark.e2e
 
@@ -28,16 +30,21 @@ STORY = ["-p", "Write a very long story about a lighthouse.", "-n", "2000", "--i
 OVERHEAD = 40 * 1000 * 1000  # bytes that a bundle may have on top of its model
 
 
-def started(bundle: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
-    """The bundle in a process group of its own, as a shell would start it."""
-    return subprocess.Popen(
-        [bundle, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(smollm2_bundle: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Starts the bundle in a process group of its own, as a shell would; nothing of it outlives the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        command = [str(smollm2_bundle), *arguments]
+        processes.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with process, contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def interrupted(process: subprocess.Popen[bytes]) -> tuple[int, float, str]:
@@ -52,8 +59,8 @@ def test_the_bundle_is_small(smollm2_bundle: Path, smollm2_gguf: Path) -> None:
     assert smollm2_bundle.stat().st_size - smollm2_gguf.stat().st_size < OVERHEAD
 
 
-def test_ctrl_c_in_an_answer(smollm2_bundle: Path, environment: dict[str, str]) -> None:
-    process = started(smollm2_bundle, environment, *STORY)
+def test_ctrl_c_in_an_answer(start: Start) -> None:
+    process = start(*STORY)
     assert process.stdout is not None
     assert process.stdout.read(5)
     code, seconds, errors = interrupted(process)
@@ -61,8 +68,8 @@ def test_ctrl_c_in_an_answer(smollm2_bundle: Path, environment: dict[str, str]) 
     assert seconds < 2
 
 
-def test_ctrl_c_in_a_prompt(smollm2_bundle: Path, environment: dict[str, str]) -> None:
-    process = started(smollm2_bundle, environment, "-p", "word " * 7000, "--kernel", "x64", "-t", "1")
+def test_ctrl_c_in_a_prompt(start: Start) -> None:
+    process = start("-p", "word " * 7000, "--kernel", "x64", "-t", "1")
     time.sleep(2)
     assert process.poll() is None
     code, seconds, errors = interrupted(process)
@@ -70,8 +77,8 @@ def test_ctrl_c_in_a_prompt(smollm2_bundle: Path, environment: dict[str, str]) -
     assert seconds < 2
 
 
-def test_ctrl_c_while_loading(smollm2_bundle: Path, environment: dict[str, str]) -> None:
-    process = started(smollm2_bundle, environment, "-p", QUESTION)
+def test_ctrl_c_while_loading(start: Start) -> None:
+    process = start("-p", QUESTION)
     time.sleep(0.12)
     assert process.poll() is None
     code, seconds, errors = interrupted(process)
@@ -145,13 +152,13 @@ def test_a_port_that_was_asked_for_and_is_taken(run_bundle: Run, taken_port: int
     assert done.stdout == ""
 
 
-def test_a_taken_default_port_moves_to_the_next(smollm2_bundle: Path, environment: dict[str, str]) -> None:
+def test_a_taken_default_port_moves_to_the_next(start: Start) -> None:
     try:
         other = socket.create_server(("127.0.0.1", 8080))
     except OSError:
         other = socket.socket()  # taken by somebody else: as good
     with other:
-        process = started(smollm2_bundle, environment, "--no-browser")
+        process = start("--no-browser")
         try:
             assert process.stdout is not None
             line = process.stdout.readline().decode()
@@ -238,16 +245,18 @@ def test_a_damaged_bundle_is_refused(smollm2_bundle: Path, tmp_path: Path, what:
     assert not packs.exists() or not [entry for entry in packs.iterdir() if entry.is_dir()]
 
 
-def test_a_damaged_cache_is_made_again(run_bundle: Run, cache: Path) -> None:
-    assert run_bundle("-p", QUESTION).returncode == 0
+def test_a_damaged_cache_is_made_again(run_bundle: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"  # not that of the other tests: a server runs from it
+    here = {**environment, "SOLOFILE_CACHE": str(cache)}
+    assert run_bundle("-p", QUESTION, env=here).returncode == 0
     for library in [*cache.glob("packs/*/native/libllama.so"), *cache.glob("kernels/*/*.so")]:
         library.chmod(0o600)
         library.write_bytes(b"damaged")
-    done = run_bundle("-p", QUESTION)
+    done = run_bundle("-p", QUESTION, env=here)
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
     assert "again" in done.stderr
-    assert run_bundle("-p", QUESTION).stderr == ""
+    assert run_bundle("-p", QUESTION, env=here).stderr == ""
 
 
 def test_a_cache_that_cannot_be_used_is_named(run_bundle: Run, environment: dict[str, str], tmp_path: Path) -> None:
@@ -259,9 +268,9 @@ def test_a_cache_that_cannot_be_used_is_named(run_bundle: Run, environment: dict
     assert "SOLOFILE_CACHE" in done.stderr
 
 
-def test_a_crash_is_followed_by_one_more_start(smollm2_bundle: Path, environment: dict[str, str]) -> None:
+def test_a_crash_is_followed_by_one_more_start(start: Start) -> None:
     port = free_port()
-    process = started(smollm2_bundle, environment, "--server", "--port", str(port))
+    process = start("--server", "--port", str(port))
     running = Running(process, port)  # type: ignore[arg-type]
     try:
         wait_healthy(running)

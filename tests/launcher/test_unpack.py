@@ -70,7 +70,10 @@ def test_waits_for_another_unpacker_and_can_be_stopped(bundle: Synthetic, cache:
             time.sleep(0.3)
             assert waiting.poll() is None
             waiting.send_signal(signal.SIGINT)
-            assert waiting.wait(5) == -signal.SIGINT
+            try:
+                assert waiting.wait(5) == -signal.SIGINT
+            finally:
+                waiting.kill()  # or a failure would wait for ever
             assert waiting.stderr is not None
             assert "Stopped before the runtime was unpacked" in waiting.stderr.read()
 
