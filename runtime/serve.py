@@ -21,7 +21,6 @@ has no TLS. cheroot is plain threads and sockets, each part of which can be repl
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -83,9 +82,8 @@ class Server:
         """Serve until `stop` is called from another thread; KeyboardInterrupt passes through."""
         if not self._threads:
             self.start()
-        # Windows cannot interrupt a wait without an end, so there Ctrl-C is looked for four times a second.
-        step = 0.25 if sys.platform == "win32" else None
-        while not self._stopped.wait(step):
+        # A wait without an end hears no signal on Windows, nor one that the kernel gives to another thread.
+        while not self._stopped.wait(0.25):
             pass
 
     def stop(self, grace: float = 2.0) -> None:
