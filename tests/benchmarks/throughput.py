@@ -17,6 +17,9 @@ from typing import Any
 
 from measure import Sample, Server, ratios, running
 
+# What a request does not say, the demo's bundle decides otherwise than llama-server does.
+SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "cache_prompt": False}
+
 
 def stream(server: Server, body: dict[str, Any], times: list[float]) -> None:
     """Reads one answer; notes when each piece came."""
@@ -26,13 +29,7 @@ def stream(server: Server, body: dict[str, Any], times: list[float]) -> None:
 
 
 def decode_speed(server: Server, streams: int, tokens: int) -> float:
-    body = {
-        "prompt": "Once upon a time",
-        "n_predict": tokens,
-        "ignore_eos": True,
-        "temperature": 0,
-        "cache_prompt": False,
-    }
+    body = {"prompt": "Once upon a time", "n_predict": tokens, "ignore_eos": True, **SAMPLING}
     all_times: list[list[float]] = [[] for _ in range(streams)]
     threads = [threading.Thread(target=stream, args=(server, body, times)) for times in all_times]
     for thread in threads:
@@ -49,7 +46,7 @@ def prompt_speed(server: Server, streams: int, words: int, run: int) -> float:
 
     def ask(i: int) -> None:
         text = f"Run {run}, reader {i}: " + "the quick brown fox jumps over the lazy dog and " * (words // 10)
-        body = {"prompt": text, "n_predict": 1, "temperature": 0, "cache_prompt": False}
+        body = {"prompt": text, "n_predict": 1, **SAMPLING}
         for event in server.events("/completion", body):
             if event.get("stop"):
                 done.append((time.perf_counter(), event["tokens_evaluated"]))
