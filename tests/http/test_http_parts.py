@@ -244,7 +244,7 @@ def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 
 def test_tls_streams(tls_server: Server, trusting: ssl.SSLContext) -> None:
     assert tls_server.urls[0].startswith("https://")
-    with closing(http.client.HTTPSConnection("localhost", tls_server.port, context=trusting, timeout=10)) as connection:
+    with closing(http.client.HTTPSConnection("127.0.0.1", tls_server.port, context=trusting, timeout=10)) as connection:
         for _ in range(2):
             connection.request("POST", "/v1/chat/completions", b"{}")
             answer = connection.getresponse()
@@ -279,7 +279,7 @@ def test_a_tls_client_that_goes_cancels(
 
 def test_idle_tls_clients_stop_nobody(tls_server: Server, trusting: ssl.SSLContext) -> None:
     idle = [socket.create_connection(("127.0.0.1", tls_server.port)) for _ in range(20)]
-    with closing(http.client.HTTPSConnection("localhost", tls_server.port, context=trusting, timeout=5)) as connection:
+    with closing(http.client.HTTPSConnection("127.0.0.1", tls_server.port, context=trusting, timeout=5)) as connection:
         connection.request("GET", "/health")
         assert connection.getresponse().read() == b'{"status":"ok"}'
     for sock in idle:
