@@ -36,7 +36,7 @@ struct parser_exit : std::runtime_error {
 };
 [[noreturn]] void hook_exit(int code);
 
-// What the parser would print on standard error becomes the text of the error.
+// What the parser would print becomes the text of the error.
 void hook_report(const char * format, ...);
 } // namespace solofile
 
@@ -57,6 +57,7 @@ inline char * solofile_getenv(const char * name) { return solofile::hook_getenv(
 #if defined(SOLOFILE_HOOK_PARSER)
 #    define exit solofile::hook_exit
 #    define fprintf(stream, ...) solofile::hook_report(__VA_ARGS__)
+#    define printf(...) solofile::hook_report(__VA_ARGS__)
 #    define exists solofile_no_config
 #    if defined(_WIN32)
 // The parser prefers the command line of the process to the argv that it is given: it gets none.
