@@ -6,7 +6,7 @@ import ctypes
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from ctypes import POINTER, byref, c_char_p, c_float, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,3 @@ class LlamaResponse:
 
 def _utf8(text: str | Path) -> bytes:
     return str(text).encode("utf-8", "surrogateescape")
-
-
-__all__ = ["POINTER", "LlamaCall", "LlamaEngine", "LlamaResponse", "Member"]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(native_dir: Path, member: Member) -> Run:
-    """Runs a scenario in a process of its own."""
-    place = json.dumps({"file": str(member.file), "offset": member.offset, "size": member.size})
+    """Runs a scenario in a process of its own, with the tiny model or another ``model``."""
 
-    def run(scenario: str, *options: str, cwd: Path | None = None, **environment: str) -> dict[str, Any]:
+    def run(
+        scenario: str, *options: str, model: Member = member, cwd: Path | None = None, **environment: str
+    ) -> dict[str, Any]:
+        place = json.dumps({"file": str(model.file), "offset": model.offset, "size": model.size})
         command = [sys.executable, str(Path(__file__).with_name("scenario.py")), str(native_dir), place, scenario]
         done = subprocess.run(
             [*command, *options],
@@ -159,25 +162,18 @@ def test_state_and_requests_while_loading(run: Run) -> None:
     assert (answer["then"], answer["progress"]) == ("ready", 1.0)
 
 
-def test_a_model_that_does_not_load_is_a_state_with_a_reason(member: Member, native_dir: Path) -> None:
-    broken = json.dumps({"file": str(member.file), "offset": 0, "size": member.size})
-    command = [sys.executable, str(Path(__file__).with_name("scenario.py")), str(native_dir), broken, "props"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+def test_a_model_that_does_not_load_is_a_state_with_a_reason(run: Run, member: Member) -> None:
     # The process ends with an orderly stop of an engine whose model never loaded.
-    answer = json.loads(done.stdout)
+    answer = run("props", model=replace(member, offset=0))
     assert answer["phase"] == "failed"
     assert "magic" in answer["message"]
     assert answer["props"]["error"]["code"] == 500
 
 
-def test_a_stop_in_the_middle_of_prompts_takes_less_than_two_seconds(tmp_path: Path, native_dir: Path) -> None:
+def test_a_stop_in_the_middle_of_prompts_takes_less_than_two_seconds(run: Run, tmp_path: Path) -> None:
     # A wider model, so that the batch under way would take longer than the stop may.
     slow = host_file(tmp_path, write_tiny_model(tmp_path / "slow.gguf", layers=24, width=512, context=8192))
-    place = json.dumps({"file": str(slow.file), "offset": slow.offset, "size": slow.size})
-    options = ["-c", "8192", "-t", "1"]
-    command = [sys.executable, str(Path(__file__).with_name("scenario.py")), str(native_dir), place, "stop_in_prompt"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
-    answer = json.loads(done.stdout)
+    answer = run("stop_in_prompt", "-c", "8192", "-t", "1", model=slow)
     assert answer["answered_before"] == 0
     assert answer["seconds"] < 2
     assert answer["alive"] == 0
