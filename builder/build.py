@@ -24,9 +24,6 @@ from solofile.runtime.manifest import Manifest, Model
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
-PackFinder = Callable[[Sequence[str], str], Sequence[Pack]]
-"""Opens the packs for the named targets (none: this machine's) with the kernels of that list."""
-
 
 @dataclass(frozen=True)
 class BuildRequest(Recipe):
@@ -34,6 +31,10 @@ class BuildRequest(Recipe):
 
     output: Path | None = None
     force: bool = False
+
+
+PackFinder = Callable[[BuildRequest], Sequence[Pack]]
+"""Opens the packs for what is asked for: targets (none: this machine's), kernels and GPU backends."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request.targets, request.kernels)],
+            packs=[stack.enter_context(pack) for pack in find_packs(request)],
             models=[ModelFile(model, fetched.path)],
             default_model=model.path,
             system_prompt=request.system_prompt,

@@ -90,9 +90,11 @@ def _parser() -> argparse.ArgumentParser:
         inner = _add(group, name, None, text).add_subparsers(metavar="build", required=True, dest="step")
         command = _add(inner, "build", run, f"{text}, unless that is done")
         command.add_argument("--target", metavar="T", help="default: this machine's")
-        _add_kernels(command)
+        _add_parts(command)
+        if name == "pack":
+            _add_backend(command)
         if name == "native":
-            text = "also llama-server, unchanged, from the same sources: for tests and benchmarks"
+            text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
             command.add_argument("--reference", action="store_true", help=text)
     doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
     doctor.add_argument("--json", action="store_true", help="as JSON")
@@ -108,7 +110,8 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--title", metavar="TEXT", help="for people; default: the recipe's or the model's")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
     command.add_argument("--args", metavar="“…”", default="", help="default arguments of the bundle, in one word")
-    _add_kernels(command)
+    _add_parts(command)
+    _add_backend(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     command.add_argument("--pack", metavar="FILE", type=Path, help="build from this pack.zip; no other is made")
 
@@ -119,9 +122,15 @@ def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, tex
     return command
 
 
-def _add_kernels(command: _Parser) -> None:
+def _add_parts(command: _Parser) -> None:
     text = "CPU kernels to put in (default: all; host: what this CPU needs)"
     command.add_argument("--kernels", metavar="all|host|LIST", help=text)
+    command.add_argument("--gpu", metavar="none|vulkan", help="GPU backend to put in (default: none)")
+
+
+def _add_backend(command: _Parser) -> None:
+    text = "a GPU backend built elsewhere from the same llama.cpp, such as libggml-cuda.so; may be repeated"
+    command.add_argument("--backend", metavar="FILE", type=Path, action="append", default=[], help=text)
 
 
 def _with_values_attached(words: Sequence[str]) -> list[str]:

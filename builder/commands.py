@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,7 @@ from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
 from solofile.builder.sources import PathSource
+from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle, InputError
@@ -85,7 +85,8 @@ def native_build(arguments: argparse.Namespace) -> int:
     """``solofile native build``."""
     from solofile.builder import native
 
-    built = native.build(arguments.target, kernels=arguments.kernels or "all", reference=arguments.reference)
+    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
+    built = native.build(arguments.target, kernels=kernels, gpus=gpus, reference=arguments.reference)
     print(built.reference or built.folder)
     return 0
 
@@ -94,7 +95,8 @@ def pack_build(arguments: argparse.Namespace) -> int:
     """``solofile pack build``."""
     from solofile.builder.pack import find_or_build
 
-    with find_or_build(arguments.target, kernels=arguments.kernels or "all") as pack:
+    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
+    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
         print(pack.path)
     return 0
 
@@ -122,6 +124,8 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "output": arguments.output,
         "targets": tuple(arguments.target),
         "kernels": arguments.kernels,
+        "gpu": arguments.gpu,
+        "backends": tuple(arguments.backend),
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:
@@ -135,7 +139,7 @@ def build_checked(request: BuildRequest, pack: Path | None) -> Built:
         parse_options(request.arguments)
     except InputError as error:
         raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-    built = build_bundle(request, lambda targets, kernels: _packs(targets, kernels, pack))
+    built = build_bundle(request, lambda wanted: _packs(wanted, pack))
     if not built.facts.chat_template:
         text = "The model has no chat template: it completes texts, and chats with it may make no sense."
         print(f"solofile: {text}", file=sys.stderr)
@@ -148,18 +152,36 @@ def shipped_recipe(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _packs(targets: Sequence[str], kernels: str, pack: Path | None) -> list[Pack]:
+def _packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
+    targets = wanted.targets
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
     if pack is None:
         from solofile.builder.pack import find_or_build
 
-        return [find_or_build(targets[0] if targets else None, kernels=kernels)]
+        target = targets[0] if targets else None
+        return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
     opened = Pack.open(pack)
-    if targets and targets[0] != opened.facts.target:
+    try:
+        _check_pack(opened, wanted)
+    except InputError:
         opened.close()
-        raise BadInput(f"The pack {pack} is for {opened.facts.target} and not for {targets[0]}: give another --pack.")
+        raise
     return [opened]
+
+
+def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
+    """A pack that was given has to be what else was asked for: nothing is added to it."""
+    facts = pack.facts
+    if wanted.targets and wanted.targets[0] != facts.target:
+        targets = f"{facts.target} and not for {wanted.targets[0]}"
+        raise BadInput(f"The pack {pack.path} is for {targets}: give another --pack.")
+    if wanted.backends:
+        raise BadInput("--backend does not go with --pack: give it to “solofile pack build”, which makes the pack.")
+    for name in find_gpus(find_target(facts.target), wanted.gpu):
+        if name not in facts.gpus:
+            remedy = "make one that does by “solofile pack build”, or build without --pack"
+            raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
 def _text(given: str) -> str:

@@ -21,6 +21,7 @@ from solofile.builder.paths import build_cache
 from solofile.builder.progress import byte_size
 from solofile.builder.targets import TARGETS, find_kernels
 from solofile.builder.tools import machine_jobs
+from solofile.builder.vulkan_kit import kit_origin
 from solofile.runtime.hardware import detect
 
 
@@ -66,6 +67,7 @@ def examine() -> Iterator[Finding]:
     missing = [name for name in TOOLS if not shutil.which(name)]
     found = "there" if not missing else f"no {', no '.join(missing)}"
     yield Finding("binutils", found, "install binutils" if missing else "")
+    yield _gpu()
     yield _space()
     if supported:
         yield from _built(machine.target)
@@ -84,6 +86,11 @@ def _pip() -> Finding:
         return Finding("pip", version("pip"))
     except PackageNotFoundError:
         return Finding("pip", "not there", f"{sys.executable} -m ensurepip")
+
+
+def _gpu() -> Finding:
+    """Nothing is wrong without it: most builds have no GPU backend."""
+    return Finding("GPU backends", f"vulkan, with {kit_origin()}")
 
 
 def _space() -> Finding:

@@ -1,4 +1,4 @@
-"""What an ELF file needs of the system that loads it: the newest glibc, and the libraries.
+"""What an ELF file needs of the system that loads it (the newest glibc, the libraries), and what it offers to others.
 
 Only the little of the format that answers this is read (System V ABI, and the GNU extension for symbol versions: the
 section ``.gnu.version_r``, found by way of the dynamic segment, since a stripped file may have lost its section table).
@@ -6,15 +6,21 @@ section ``.gnu.version_r``, found by way of the dynamic segment, since a strippe
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MAGIC = b"\x7fELF"
+MACHINES = {"x86_64": 62, "aarch64": 183}
+_SHARED_OBJECT = 3
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_NEEDED, _DT_STRTAB, _DT_VERNEED, _DT_VERNEEDNUM = 1, 5, 0x6FFFFFFE, 0x6FFFFFFF
+DT_NEEDED, DT_SEARCH_PATHS = 1, (15, 29)
+_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_SONAME, _DT_GNU_HASH = 4, 5, 6, 14, 0x6FFFFEF5
+_DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_WEAK = 2
 
 
 class ElfError(ValueError):
@@ -35,6 +41,15 @@ class Needs:
         return max((tuple(map(int, match[1].split("."))) for match in found if match), default=())
 
 
+@dataclass(frozen=True)
+class Interface:
+    """A shared library as others see it; ``undefined`` are the symbols that must come from elsewhere."""
+
+    machine: int
+    defined: frozenset[str]
+    undefined: frozenset[str]
+
+
 def is_elf(path: Path) -> bool:
     """Whether the file begins as an ELF file does."""
     with path.open("rb") as file:
@@ -43,8 +58,20 @@ def is_elf(path: Path) -> bool:
 
 def read_needs(path: Path) -> Needs:
     """Read what ``path`` needs. Raises ElfError."""
+    with explained(path):
+        return ElfFile(path.read_bytes()).needs()
+
+
+def read_interface(path: Path) -> Interface:
+    """Read what the shared library ``path`` offers and asks for. Raises ElfError."""
+    with explained(path):
+        return ElfFile(path.read_bytes()).interface()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
     try:
-        return _Reader(path.read_bytes()).needs()
+        yield
     except (struct.error, IndexError, ValueError) as error:
         raise ElfError(f"{path} is no 64-bit ELF file that can be read ({error}).") from error
 
@@ -54,7 +81,9 @@ def newest_glibc(paths: Iterable[Path]) -> tuple[int, ...]:
     return max((read_needs(path).glibc for path in paths), default=())
 
 
-class _Reader:
+class ElfFile:
+    """One ELF file in memory. Whatever reads it raises ValueError, IndexError or struct.error where it is damaged."""
+
     def __init__(self, data: bytes) -> None:
         if data[:6] != MAGIC + b"\x02\x01":
             raise ValueError("not 64-bit little-endian ELF")
@@ -72,11 +101,62 @@ class _Reader:
         if _DT_STRTAB not in values:
             return Needs((), frozenset())
         strings = self._offset(values[_DT_STRTAB])
-        libraries = tuple(self._string(strings + value) for tag, value in entries if tag == _DT_NEEDED)
+        libraries = tuple(self._string(offset) for offset in self.strings(DT_NEEDED))
         if _DT_VERNEED not in values:
             return Needs(libraries, frozenset())
-        versions = self._versions(self._offset(values[_DT_VERNEED]), values[_DT_VERNEEDNUM], strings)
-        return Needs(libraries, frozenset(versions))
+        versions = self._versions(self._offset(values[_DT_VERNEED]), values[_DT_VERNEEDNUM])
+        return Needs(libraries, frozenset(self._string(strings + name) for name in versions))
+
+    def interface(self) -> Interface:
+        kind, machine = struct.unpack_from("<2H", self._data, 0x10)
+        values = dict(self._dynamic())
+        if kind != _SHARED_OBJECT or _DT_SYMTAB not in values:
+            raise ValueError("not a shared library")
+        strings = self._offset(values[_DT_STRTAB])
+        defined, undefined = set(), set()
+        for name, info, _, section in self._symbols(values):
+            if section:
+                defined.add(self._string(strings + name))
+            elif info >> 4 != _WEAK:
+                undefined.add(self._string(strings + name))
+        return Interface(machine, frozenset(defined), frozenset(undefined))
+
+    def strings(self, *tags: int) -> list[int]:
+        """Where in the file the strings lie that entries of the dynamic segment with these tags name."""
+        entries = list(self._dynamic())
+        strings = self._offset(dict(entries)[_DT_STRTAB])
+        return [strings + value for tag, value in entries if tag in tags]
+
+    def all_strings(self) -> set[int]:
+        """Where in the file every string lies that the loader uses."""
+        values = dict(self._dynamic())
+        strings = self._offset(values[_DT_STRTAB])
+        found = set(self.strings(DT_NEEDED, _DT_SONAME, *DT_SEARCH_PATHS))
+        found |= {strings + symbol[0] for symbol in self._symbols(values)}
+        if _DT_VERNEED in values:
+            versions = self._versions(self._offset(values[_DT_VERNEED]), values[_DT_VERNEEDNUM])
+            found |= {strings + name for name in versions}
+        return found
+
+    def _symbols(self, values: Mapping[int, int]) -> Iterator[tuple[int, int, int, int]]:
+        """Name, type with binding, visibility and section of each symbol but the first, which is none."""
+        table = self._offset(values[_DT_SYMTAB])
+        for index in range(1, self._symbol_count(values)):
+            yield struct.unpack_from("<I2BH", self._data, table + 24 * index)
+
+    def _symbol_count(self, values: Mapping[int, int]) -> int:
+        """The length of the symbol table, which only the hash tables over it tell."""
+        if _DT_HASH in values:
+            return int(struct.unpack_from("<2I", self._data, self._offset(values[_DT_HASH]))[1])
+        table = self._offset(values[_DT_GNU_HASH])
+        buckets, first, words, _ = struct.unpack_from("<4I", self._data, table)
+        chains = table + 16 + 8 * words + 4 * buckets
+        last = max(struct.unpack_from(f"<{buckets}I", self._data, table + 16 + 8 * words), default=0)
+        if last < first:
+            return int(first)  # nothing is exported
+        while not struct.unpack_from("<I", self._data, chains + 4 * (last - first))[0] & 1:
+            last += 1
+        return int(last + 1)
 
     def _dynamic(self) -> Iterator[tuple[int, int]]:
         for kind, start, _, length in self._segments:
@@ -88,7 +168,8 @@ class _Reader:
                         return
                     yield tag, value
 
-    def _versions(self, offset: int, count: int, strings: int) -> Iterator[str]:
+    def _versions(self, offset: int, count: int) -> Iterator[int]:
+        """Where in the string table the names of the versions lie that are asked for."""
         if count > len(self._data):
             raise ValueError(f"{count} version tables")
         for _ in range(count):
@@ -96,7 +177,7 @@ class _Reader:
             entry = offset + first
             for _ in range(names):
                 _, _, _, name, next_entry = struct.unpack_from("<I2H2I", self._data, entry)
-                yield self._string(strings + name)
+                yield name
                 entry += next_entry
             offset += following
 

@@ -3,6 +3,7 @@
     SolofileError                exit code 1: a failure of ours
     └── BuildError               a build could not be done
         ├── ToolError            a program that a build runs (compiler, pip, PyInstaller) is missing or failed
+        │   └── MissingTool      exit code 2, an InputError too: one that the user has to provide
         ├── PackError            a pack is damaged, or is not for this target
         └── BadInput             exit code 2, an InputError too: what the user gave cannot be used
             ├── BadModel         the model file is no GGUF, is cut short, is one that cannot be bundled
@@ -25,6 +26,12 @@ class BuildError(SolofileError):
 
 class ToolError(BuildError):
     """A program that a build runs is missing or failed."""
+
+
+class MissingTool(ToolError, InputError):  # noqa: N818 - reads as what happened
+    """A program or a header that the user has to provide is missing, or too old."""
+
+    exit_code = 2
 
 
 class PackError(BuildError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from solofile.builder.progress import byte_size
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part
+from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", LAUNCHER_PART: "launcher"
@@ -22,8 +22,7 @@ def page(bundle: Bundle) -> str:
         ("file", f"{bundle.path}, {_exact(bundle.file_size)}"),
         ("built by", f"solofile {manifest.solofile}, llama.cpp {manifest.llama_cpp.version} "
                      f"({manifest.llama_cpp.commit[:7]}, from {manifest.llama_cpp.source})"),
-        *(("target", f"{name}, needs {target.requires}; kernels {', '.join(target.kernels)}")
-          for name, target in manifest.targets.items()),
+        *(("target", _target(name, target)) for name, target in manifest.targets.items()),
         *(("model", _model(model, model.path == manifest.default_model)) for model in manifest.models),
         ("system prompt", manifest.system_prompt or "none"),
         ("arguments", " ".join(manifest.arguments) or "none"),
@@ -47,6 +46,15 @@ def summary(manifest: Manifest) -> str:
     return _model(next(model for model in manifest.models if model.path == manifest.default_model), False)
 
 
+def _target(name: str, target: Target) -> str:
+    lines = [f"{name}, needs {target.requires}; kernels {', '.join(target.kernels)}"]
+    for gpu, facts in target.gpus.items():
+        needs = ", ".join([facts.requires, *facts.needs])
+        lacks = f"; its shaders were compiled without {', '.join(facts.lacks)}" if facts.lacks else ""
+        lines.append(f"GPU backend {gpu}, needs {needs}{lacks}")
+    return "\n".join(lines)
+
+
 def _model(model: Model, default: bool) -> str:
     facts = [
         f"{model.architecture}, {count(model.parameters)} parameters, {model.quantization}, {byte_size(model.size)}",
@@ -61,8 +69,7 @@ def _groups(parts: Iterable[Part]) -> list[str]:
     """One line for each kind of part: how many, their bytes in the file, and unpacked if that differs."""
     groups: dict[str, list[Part]] = {}
     for part in parts:
-        group = "padding" if part.path.startswith(PADDING_PREFIX) else _GROUPS.get(part.path.split("/")[0], "other")
-        groups.setdefault(group, []).append(part)
+        groups.setdefault(_group(part.path), []).append(part)
     lines = []
     for group, members in groups.items():
         stored, size = sum(part.stored for part in members), sum(part.size for part in members)
@@ -70,6 +77,14 @@ def _groups(parts: Iterable[Part]) -> list[str]:
         files = f", {len(members)} files" if len(members) > 1 else ""
         lines.append(f"{group}{files}, {byte_size(stored)}{unpacked}")
     return lines
+
+
+def _group(path: str) -> str:
+    if path.startswith(PADDING_PREFIX):
+        return "padding"
+    if path.startswith("native/") and "/libggml-cpu-" not in path:
+        return "GPU backends"
+    return _GROUPS.get(path.split("/")[0], "other")
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from solofile.builder import apt
 from solofile.builder.elf import read_needs
 from solofile.builder.errors import ToolError
 from solofile.builder.paths import cache_folder, locked, made_at
@@ -33,7 +33,7 @@ def find_library(freezer: Path) -> Path | None:
     """The shared libpython where PyInstaller itself finds it, or None. ``freezer`` holds PyInstaller."""
     question = "from PyInstaller.depend import bindepend; print(bindepend.get_python_library_path())"
     environment = {**os.environ, "PYTHONPATH": str(freezer)}
-    found = _run([str(base_python()), "-S", "-c", question], environment)
+    found = apt.run([str(base_python()), "-S", "-c", question], environment)
     return Path(found.splitlines()[-1]) if found else None
 
 
@@ -62,7 +62,7 @@ def fetch_library() -> Path:
 
 def _fetchable_version() -> str:
     version = _package_version(NAME)
-    if version is None or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+    if version is None or not apt.available():
         raise ToolError(
             f"{base_python()} has no shared library ({NAME}.so), which a bundle needs: use a Python that has one, "
             "such as the system's, or one configured with --enable-shared."
@@ -74,18 +74,18 @@ def _package_version(name: str) -> str | None:
     """The version of the package that our Python is from, None if it is from none."""
     if not shutil.which("dpkg-query"):
         return None
-    owner = _run(["dpkg-query", "--search", str(base_python().resolve())])
+    owner = apt.run(["dpkg-query", "--search", str(base_python().resolve())])
     package = owner.split(": ")[0] if owner else ""
     if not package.startswith(name.removeprefix("lib")):
         return None
-    return _run(["dpkg-query", "--show", "--showformat=${Version}", package])
+    return apt.run(["dpkg-query", "--show", "--showformat=${Version}", package])
 
 
 def _fetch(name: str, version: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as work, made_at(folder) as made:
         package = _download(name, version, Path(work))
         unpacked = Path(work, "unpacked")
-        if _run(["dpkg-deb", "--extract", str(package), str(unpacked)]) is None:
+        if not apt.unpack(package, unpacked):
             raise ToolError(f"{package.name} could not be unpacked: install {name}, and run the command again.")
         library = next(path for path in unpacked.rglob(f"{name}.so.1.0") if not path.is_symlink())
         shutil.copy2(library, made / library.name)
@@ -97,11 +97,11 @@ def _download(name: str, version: str, work: Path) -> Path:
     The lists are often empty (container images) or old. Another build of the same Python release fits as well.
     """
     for own_lists in (False, True):
-        options = _apt_options(work, own_lists)
+        options = apt.options(work, own_lists)
         if own_lists:
-            _run(["apt-get", *options, "update"])
+            apt.run(["apt-get", *options, "update"])
         for wanted in (f"{name}={version}", name):
-            _run(["apt-get", *options, "download", wanted], folder=work)
+            apt.run(["apt-get", *options, "download", wanted], folder=work)
             for package in _packages(work, version):
                 return package
     raise ToolError(
@@ -113,26 +113,8 @@ def _download(name: str, version: str, work: Path) -> Path:
 def _packages(work: Path, version: str) -> Iterator[Path]:
     """Downloaded packages of the same Python release as ``version``; others are removed."""
     for package in work.glob("*.deb"):
-        found = _run(["dpkg-deb", "--field", str(package), "Version"]) or ""
+        found = apt.run(["dpkg-deb", "--field", str(package), "Version"]) or ""
         if found.partition("-")[0] == version.partition("-")[0]:
             yield package
         else:
             package.unlink()
-
-
-def _apt_options(work: Path, own_lists: bool) -> Sequence[str]:
-    options = ["-qq", "-o", "Debug::NoLocking=1"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options += ["-o", "APT::Sandbox::User=root"]  # its own user could not write into our folder
-    if own_lists:
-        for part in ("lists/partial", "cache/archives/partial"):
-            (work / part).mkdir(parents=True, exist_ok=True)
-        options += ["-o", f"Dir::State::lists={work / 'lists'}", "-o", f"Dir::Cache={work / 'cache'}"]
-    return options
-
-
-def _run(command: Sequence[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str | None:
-    """What the program prints, without the spaces around it; None if it fails."""
-    environment = {**(environment or os.environ), "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None

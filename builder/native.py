@@ -1,11 +1,12 @@
 """Builds the native libraries of a target from the pinned sources, into a cache keyed by all that goes in.
 
     <build cache>/native/<key>/
-        lib/            libggml-base.so  libggml.so  libllama.so  libggml-cpu-<kernel>.so …
-        reference/      llama-server from the same sources, with what it loads: for tests and benchmarks
-        native.json     what is there, with sizes, times and SHA-256
+        lib/            libggml-base.so  libggml.so  libllama.so  libggml-cpu-<kernel>.so …  libggml-<gpu>.so …
+        reference/      llama-server and llama-quantize, unchanged, with what they load: for tests and benchmarks
+        native.json     what is there, with sizes, times and SHA-256, and what the GPU backends' compilers lacked
 
-The kernels are no part of the key: those asked for later are added to the entry.
+The kernels are no part of the key: those asked for later are added to the entry. So are GPU backends (gpu.py builds
+them), and what goes into those besides the sources stands in their own keys.
 """
 
 from __future__ import annotations
@@ -14,23 +15,27 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from solofile.builder import inputs
 from solofile.builder.errors import BuildError
+from solofile.builder.gpu import GpuLibrary, build_vulkan
 from solofile.builder.hashing import file_sha256, folder_digests
 from solofile.builder.native_tree import FLAGS, LABEL, NativeTree, own_sources
 from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
-from solofile.builder.targets import Target, find_kernels, find_target
+from solofile.builder.targets import Target, find_gpus, find_kernels, find_target
 from solofile.builder.tools import ProgressMaker
 
 CORE = {"ggml-base": "libggml-base.so", "ggml": "libggml.so", "solofile": "libllama.so"}
 """CMake's targets for what every bundle needs, and the files that they make."""
 
+_GPU_BUILDERS = {"vulkan": build_vulkan}
+
 REFERENCE = "llama-server"
+REFERENCE_PROGRAMS = (REFERENCE, "llama-quantize")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Native:
     """Holds the libraries."""
     reference: Path | None
     """llama-server, if asked for."""
+    gpus: tuple[GpuLibrary, ...] = ()
+    """Those asked for; each lies in the folder too."""
 
     @property
     def core(self) -> list[Path]:
@@ -61,14 +68,21 @@ def kernel_file(name: str) -> str:
 
 
 def build(
-    target: str | None = None, *, kernels: str = "all", reference: bool = False, progress: ProgressMaker = Progress
+    target: str | None = None,
+    *,
+    kernels: str = "all",
+    gpus: str = "none",
+    reference: bool = False,
+    progress: ProgressMaker = Progress,
 ) -> Native:
     """Build what is missing of a target's libraries and return them; at once if nothing is.
 
-    ``kernels`` is ``all``, ``host`` or names with commas. Raises UnknownName, ToolError, BuildError.
+    ``kernels`` is ``all``, ``host`` or names with commas, ``gpus`` is ``none`` or names with commas. Raises
+    UnknownName, MissingTool, ToolError, BuildError.
     """
     wanted = find_target(target)
     names = find_kernels(wanted, kernels)
+    backends = tuple(_GPU_BUILDERS[name](wanted, progress) for name in find_gpus(wanted, gpus))
     entry = _Entry(wanted)
     result = entry.result(names, reference)
     if entry.missing(names, reference):
@@ -81,8 +95,11 @@ def build(
                     raise BuildError("The sources in runtime/native were changed during the build: run it again.")
                 entry.install(made, missing)
                 keep_newest(entry.folder.parent)
+    if not entry.has(backends):
+        with locked(NativeTree(wanted, progress).lock, waiting=_say_waiting):
+            entry.add(backends)
     mark_used(entry.folder)
-    return result
+    return replace(result, gpus=backends)
 
 
 def built_kernels(target: str | None = None) -> tuple[str, ...]:
@@ -122,7 +139,7 @@ class _Entry:
         """The files, relative to the entry, that are not there as they were installed."""
         wanted = [f"lib/{name}" for name in (*CORE.values(), *map(kernel_file, kernels))]
         if reference:
-            wanted += [f"reference/{name}" for name in (REFERENCE, *(path[4:] for path in wanted))]
+            wanted += [f"reference/{name}" for name in (*REFERENCE_PROGRAMS, *(path[4:] for path in wanted))]
         known = self._read()
         return [path for path in wanted if not self._intact(path, known.get(path))]
 
@@ -130,20 +147,41 @@ class _Entry:
         """Copy freshly built files into the entry and take them into the index."""
         known = self._read()
         for path in paths:
-            made, file = source / Path(path).name, self.folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_name(f".{file.name}.tmp")
-            shutil.copy2(made, temporary)
-            temporary.replace(file)
-            known[path] = self._facts(file, file_sha256(file))
-        text = json.dumps({"target": self.target.name, "llama_cpp": inputs.llama_cpp_facts(), "files": known}, indent=1)
+            known[path] = self._copy(source / Path(path).name, path)
+        self._write(known, self._read("gpus"))
+
+    def has(self, gpus: Iterable[GpuLibrary]) -> bool:
+        """Whether these very GPU backends are in the entry."""
+        known = self._read()
+        facts = [(f"lib/{gpu.path.name}", gpu.sha256) for gpu in gpus]
+        return all(self._intact(path, known.get(path)) and known[path]["sha256"] == sha256 for path, sha256 in facts)
+
+    def add(self, gpus: Iterable[GpuLibrary]) -> None:
+        """Take GPU backends into the entry."""
+        known, facts = self._read(), self._read("gpus")
+        for gpu in gpus:
+            path = f"lib/{gpu.path.name}"
+            known[path] = self._copy(gpu.path, path)
+            facts[gpu.name] = asdict(gpu.facts)
+        self._write(known, facts)
+
+    def _copy(self, made: Path, path: str) -> dict[str, Any]:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.tmp")
+        shutil.copy2(made, temporary)
+        temporary.replace(file)
+        return self._facts(file, file_sha256(file))
+
+    def _write(self, known: dict[str, dict[str, Any]], gpus: dict[str, dict[str, Any]]) -> None:
+        facts = {"target": self.target.name, "llama_cpp": inputs.llama_cpp_facts(), "files": known, "gpus": gpus}
         temporary = self._index.with_suffix(".tmp")
-        temporary.write_text(text + "\n")
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
         temporary.replace(self._index)
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self, part: str = "files") -> dict[str, dict[str, Any]]:
         try:
-            found: dict[str, dict[str, Any]] = json.loads(self._index.read_text())["files"]
+            found: dict[str, dict[str, Any]] = json.loads(self._index.read_text())[part]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
         return found

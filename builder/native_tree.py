@@ -1,6 +1,6 @@
 """The CMake build tree of the native libraries: kept between builds, so that only what has changed is compiled.
 
-<build cache>/trees/<target>-<sdist>-zig-<version>/
+<build cache>/trees/<target>-<sdist>-zig-<version>[-<gpu>-<kit>]/
     zig -> the pinned compiler      src/ = runtime/native      build/      build.log  configure.log
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 from solofile.builder import inputs
 from solofile.builder.errors import BuildError
@@ -36,15 +38,25 @@ def own_sources() -> Path:
 
 
 class NativeTree:
-    """The build tree of one target. Hold ``lock`` while it is used."""
+    """The build tree of one target, or of one GPU backend for it (see gpu.py). Hold ``lock`` while it is used."""
 
-    def __init__(self, target: Target, progress: ProgressMaker) -> None:
+    def __init__(
+        self,
+        target: Target,
+        progress: ProgressMaker,
+        *,
+        suffix: str = "",
+        label: str = LABEL,
+        options: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         zig_version = inputs.pins("tools")["ziglang"].version
-        name = f"{target.name}-{inputs.LLAMA.project}-{inputs.LLAMA.version}-zig-{zig_version}"
+        name = f"{target.name}-{inputs.LLAMA.project}-{inputs.LLAMA.version}-zig-{zig_version}{suffix}"
         self.folder = build_cache() / "trees" / name
         self.lock = self.folder.with_name(f"{name}.lock")
         self._target = target
         self._progress = progress
+        self._label = label
+        self._options = options
         self._configured = self.folder / "configured.txt"
 
     def make(self, cmake_targets: list[str]) -> Path:
@@ -52,18 +64,23 @@ class NativeTree:
         _check_space()
         self.folder.mkdir(parents=True, exist_ok=True)
         _point(self.folder / "zig", inputs.zig())
-        mirror(own_sources(), self.folder / "src")
+        mirror(own_sources(), self.sources)
         self._configure()
         command: list[str | Path] = [inputs.ninja(), "-C", self._build, "-j", str(machine_jobs()), *cmake_targets]
-        self._run(command, LABEL, "build.log", "steps")
+        self._run(command, self._label, "build.log", "steps")
         return self._build / "bin"
+
+    @property
+    def sources(self) -> Path:
+        """The copy of runtime/native that is built."""
+        return self.folder / "src"
 
     @property
     def _build(self) -> Path:
         return self.folder / "build"
 
     def _configure(self) -> None:
-        sources = self.folder / "src"
+        sources = self.sources
         command: list[str | Path] = [
             inputs.cmake(),
             *("-G", "Ninja", "-S", sources, "-B", self._build),
@@ -76,6 +93,7 @@ class NativeTree:
             f"-DSOLOFILE_SYSTEM_PROCESSOR={self._target.processor}",
             f"-DLLAMA_CPP_DIR={inputs.llama_source() / 'vendor' / 'llama.cpp'}",
             f"-DSOLOFILE_LLAMA_COMMIT={inputs.LLAMA_CPP_COMMIT[:7]}",
+            *(f"-D{name}={value}" for name, value in self._options.items()),
         ]
         text = "\n".join(map(str, command))
         configured = (self._build / "build.ninja").is_file() and self._configured.is_file()

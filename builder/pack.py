@@ -7,48 +7,72 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from solofile.builder import freezing, inputs, native
+from solofile.builder.backends import given_backends
 from solofile.builder.elf import is_elf, newest_glibc
 from solofile.builder.errors import BuildError
 from solofile.builder.hashing import file_sha256
 from solofile.builder.launcher import build_launcher
 from solofile.builder.libpython import base_python
 from solofile.builder.native import Native
-from solofile.builder.packfile import Pack, PackFacts, PackSource, write_pack
+from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import build_cache, cache_folder, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.targets import find_target
 from solofile.builder.tools import ProgressMaker
+from solofile.runtime.container import sums_path
 from solofile.runtime.hardware import target as host_target
 from solofile.runtime.manifest import LlamaCpp
 
 FORMAT = 1
 
 
-def find_or_build(target: str | None = None, *, kernels: str = "all", progress: ProgressMaker = Progress) -> Pack:
-    """The pack for ``target`` with these kernels, made first if the cache does not hold it.
+def find_or_build(
+    target: str | None = None,
+    *,
+    kernels: str = "all",
+    gpus: str = "none",
+    backends: Sequence[Path] = (),
+    progress: ProgressMaker = Progress,
+) -> Pack:
+    """The pack for ``target`` with these kernels and GPU backends, made first if the cache does not hold it.
 
-    ``kernels`` is ``all``, ``host`` or names with commas. Raises UnknownName, BuildError.
+    ``kernels`` is ``all``, ``host`` or names with commas, ``gpus`` is ``none`` or names with commas, ``backends`` are
+    files of GPU backends built elsewhere. Raises UnknownName, BadInput, BuildError.
     """
     name = find_target(target).name
     if name != host_target():
         raise BuildError(f"A pack for {name} can only be made on such a machine: this one is {host_target()}.")
-    libraries = native.build(name, kernels=kernels, progress=progress)
+    libraries = native.build(name, kernels=kernels, gpus=gpus, progress=progress)
+    given = given_backends(backends, libraries, Progress("GPU backends", None).note)
+    libraries, plain = replace(libraries, gpus=(*libraries.gpus, *given)), replace(libraries, gpus=())
     launcher = build_launcher(name)
+    folder = _current(plain, launcher, lambda folder: _make(folder, plain, launcher, progress))
+    if libraries.gpus:
+        without = folder
+        folder = _current(libraries, launcher, lambda folder: _add_gpus(folder, without, libraries))
+    return Pack.open(folder / "pack.zip")
+
+
+def _current(libraries: Native, launcher: Path, make: Callable[[Path], None]) -> Path:
+    """The folder of the pack with these libraries, made by ``make`` unless it is there."""
     folder = build_cache() / "packs" / pack_key(libraries, launcher)
     if not _is_current(folder):
         with locked(cache_folder("packs") / f"{folder.name}.lock", waiting=_say_waiting):
             if not _is_current(folder):
-                _make(folder, libraries, launcher, progress)
+                make(folder)
+                keep_newest(folder.parent)
     mark_used(folder)
-    return Pack.open(folder / "pack.zip")
+    return folder
 
 
 def pack_key(libraries: Native, launcher: Path) -> str:
@@ -56,6 +80,7 @@ def pack_key(libraries: Native, launcher: Path) -> str:
     facts = {
         "format": FORMAT,
         "native": [libraries.key, *libraries.kernels],
+        "gpus": {gpu.name: [gpu.sha256, dataclasses.asdict(gpu.facts)] for gpu in libraries.gpus},
         "launcher": file_sha256(launcher),
         "locks": [inputs.lock_digest(lock) for lock in ("freeze", "runtime")],
         "python": [sys.version, str(base_python().resolve())],
@@ -86,7 +111,20 @@ def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMak
     write_pack(folder / "pack.zip", facts=facts, launcher=launcher.read_bytes(), files=sources)
     (folder / "inputs.json").write_text(json.dumps(_stamps(frozen.system_files), indent=1) + "\n")
     shutil.rmtree(work)
-    keep_newest(folder.parent)
+
+
+def _add_gpus(folder: Path, without: Path, libraries: Native) -> None:
+    """Make a pack with GPU backends out of the one without any: the runtime need not be frozen once more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Pack.open(without / "pack.zip") as plain:
+        skipped = (LAUNCHER_NAME, sums_path(libraries.target))  # which every pack gets of its own
+        kept = [member for path, member in plain.members.items() if path not in skipped]
+        sources = [PackSource(member.path, plain.read(member.path), member.mode) for member in kept]
+        sources += [PackSource(_member(libraries, gpu.path), gpu.path, 0o755) for gpu in libraries.gpus]
+        sources += [PackSource(f"LICENSES/{gpu.name}-headers.txt", gpu.terms) for gpu in libraries.gpus if gpu.terms]
+        facts = replace(plain.facts, gpus={gpu.name: gpu.facts for gpu in libraries.gpus})
+        write_pack(folder / "pack.zip", facts=facts, launcher=plain.read(LAUNCHER_NAME), files=sources)
+    shutil.copy2(without / "inputs.json", folder / "inputs.json")
 
 
 def _runtime(frozen: Path, libraries: Native) -> Iterator[PackSource]:
@@ -101,7 +139,11 @@ def _runtime(frozen: Path, libraries: Native) -> Iterator[PackSource]:
 def _kernels(libraries: Native) -> Iterator[PackSource]:
     for name in libraries.kernels:
         path = libraries.kernel(name)
-        yield PackSource(f"native/{libraries.target}/{path.name}", path, 0o755)
+        yield PackSource(_member(libraries, path), path, 0o755)
+
+
+def _member(libraries: Native, path: Path) -> str:
+    return f"native/{libraries.target}/{path.name}"
 
 
 def _requirement(sources: Iterable[PackSource]) -> str:

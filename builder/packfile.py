@@ -32,7 +32,7 @@ from solofile.runtime.archive import (
     parse_end,
 )
 from solofile.runtime.container import sums_path
-from solofile.runtime.manifest import LlamaCpp
+from solofile.runtime.manifest import Gpu, LlamaCpp
 
 FORMAT = 1
 FACTS_NAME = "pack.json"
@@ -43,13 +43,14 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class PackFacts:
-    """What a pack is: its target, the oldest system that it runs on, the CPU kernels in it, what it was made of."""
+    """What a pack is: its target, the oldest system that it runs on, its CPU kernels and GPU backends, its makings."""
 
     target: str
     requires: str
     python: str
     llama_cpp: LlamaCpp
     kernels: tuple[str, ...]
+    gpus: Mapping[str, Gpu] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,8 @@ def _add_sums(writer: ArchiveWriter, target: str, sums: list[str]) -> PackMember
 
 def _facts_json(facts: PackFacts, members: list[PackMember]) -> bytes:
     document = {"format": FORMAT, **dataclasses.asdict(facts), "members": [dataclasses.asdict(one) for one in members]}
+    if not facts.gpus:
+        del document["gpus"]
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
@@ -260,4 +263,8 @@ def _parse_facts(data: bytes) -> tuple[PackFacts, list[PackMember]]:
     members = [PackMember(**member) for member in document.pop("members")]
     llama_cpp = LlamaCpp(**document.pop("llama_cpp"))
     kernels = tuple(document.pop("kernels"))
-    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels), members
+    gpus = {
+        name: Gpu(gpu["requires"], tuple(gpu["needs"]), tuple(gpu["lacks"]))
+        for name, gpu in document.pop("gpus", {}).items()
+    }
+    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels, gpus=gpus), members

@@ -3,9 +3,9 @@
 <build cache>/
     downloads/                   sdists and wheels as they came
     sources/<sdist>/             the unpacked llama.cpp sources
-    tools/<name>-<version>/      zig, cmake, ninja, PyInstaller, libpython
+    tools/<name>-<version>/      zig, cmake, ninja, PyInstaller, libpython, glslc with Vulkan headers
     trees/<tree>/                CMake build trees, kept for incremental builds
-    native/<key>/                finished native libraries, by the hash of all that went in
+    native/<key>/  gpus/<key>/   finished native libraries and GPU backends, by the hash of all that went in
     launcher/<key>/  packs/<key>/
 """
 

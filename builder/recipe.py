@@ -6,6 +6,8 @@ system_prompt = "…"
 arguments = ["--temp", "0.2"]          # the bundle's defaults, as on its command line
 targets = ["linux-x86_64"]             # default: the system that builds
 kernels = "all"                        # or "host", or a list of names
+gpu = "none"                           # or "vulkan", or a list of names
+backends = ["libggml-cuda.so"]         # GPU backends built elsewhere from the same llama.cpp; relative to the recipe
 
 [model]                                # exactly one source
 path = "model.gguf"                    # relative to the recipe
@@ -34,7 +36,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
-_KEYS = ("name", "title", "model", "system_prompt", "arguments", "license", "targets", "kernels")
+_KEYS = ("name", "title", "model", "system_prompt", "arguments", "license", "targets", "kernels", "gpu", "backends")
 _LICENSE_KEYS = ("spdx", "file")
 _SOURCES: Mapping[str, tuple[str, ...]] = {
     "path": (), "url": ("sha256",), "wheel": ("wheel_sha256", "member", "sha256")
@@ -55,6 +57,8 @@ class Recipe:
     license_file: Path | None = None
     targets: tuple[str, ...] = ()
     kernels: str = "all"
+    gpu: str = "none"
+    backends: tuple[Path, ...] = ()
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -84,7 +88,9 @@ def parse_recipe(document: Mapping[str, Any], path: Path) -> Recipe:
         license=terms.text("spdx"),
         license_file=path.parent / license_file if license_file else None,
         targets=top.texts("targets"),
-        kernels=_kernels(top),
+        kernels=top.names("kernels") or "all",
+        gpu=top.names("gpu") or "none",
+        backends=tuple(path.parent / backend for backend in top.texts("backends")),
     )
 
 
@@ -105,12 +111,6 @@ def _source(table: _Table, path: Path) -> Source:
     return WheelSource(value, table.digest("wheel_sha256"), table.required("member"), table.digest("sha256"))
 
 
-def _kernels(table: _Table) -> str:
-    if isinstance(table.value("kernels"), list):
-        return ",".join(table.texts("kernels"))
-    return table.text("kernels") or "all"
-
-
 class _Table:
     """One table of a recipe, each value read with its type."""
 
@@ -122,9 +122,6 @@ class _Table:
 
     def has(self, key: str) -> bool:
         return key in self._raw
-
-    def value(self, key: str) -> Any:
-        return self._raw.get(key)
 
     def text(self, key: str) -> str | None:
         value = self._raw.get(key)
@@ -149,6 +146,10 @@ class _Table:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise self._error(key, "must be a list of texts")
         return tuple(value)
+
+    def names(self, key: str) -> str | None:
+        """A text, or a list of texts as one with commas."""
+        return ",".join(self.texts(key)) if isinstance(self._raw.get(key), list) else self.text(key)
 
     def table(self, key: str) -> Mapping[str, Any]:
         value = self._raw.get(key, {})

@@ -1,4 +1,4 @@
-"""The targets that a build can make, and the names of their CPU kernels."""
+"""The targets that a build can make, and the names of their CPU kernels and GPU backends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from solofile.runtime.errors import UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.kernels import BASE, VARIANTS, choose_variant
+from solofile.runtime.kernels import BASE, X86, able
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,12 @@ class Target:
     system_name: str
     processor: str
     kernels: tuple[str, ...]
+    gpus: tuple[str, ...]
+    """The GPU backends that can be built for it."""
 
 
 TARGETS = {
-    "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(VARIANTS)),
+    "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
 }
 
 
@@ -51,6 +53,15 @@ def find_kernels(target: Target, wanted: str) -> tuple[str, ...]:
     return tuple(sorted(names | {BASE}))
 
 
+def find_gpus(target: Target, wanted: str) -> tuple[str, ...]:
+    """The GPU backends that ``wanted`` means, sorted: ``none``, or a list with commas. Raises UnknownName."""
+    names = {name.strip() for name in wanted.split(",") if name.strip()} - {"none"}
+    for name in sorted(names):
+        if name not in target.gpus:
+            raise UnknownName("GPU backend", name, (*target.gpus, "none"))
+    return tuple(sorted(names))
+
+
 def host_kernels(target: Target, features: Iterable[str]) -> tuple[str, ...]:
     """The base kernel and the fastest one for a CPU with these features."""
-    return tuple(sorted({BASE, choose_variant(frozenset(features), target.kernels).variant}))
+    return tuple(sorted({BASE, *able(target.kernels, frozenset(features))[:1]}))

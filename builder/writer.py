@@ -153,4 +153,5 @@ def _target(pack: Pack) -> Target:
         pack=pack.digest,
         kernels=pack.facts.kernels,
         launcher=Launcher(pack.launcher.size, pack.launcher.sha256),
+        gpus=pack.facts.gpus,
     )

@@ -12,15 +12,26 @@ def run() -> None:
     code = 130
     # Ctrl-C may come before there is a command line to answer it.
     with contextlib.suppress(KeyboardInterrupt):
-        from solofile.runtime import cli, console, shutdown
-
-        console.use_utf8()
-        shutdown.install()
-        code = cli.main()
+        code = _child() if "SOLOFILE_CHILD" in os.environ else _main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)
+
+
+def _main() -> int:
+    from solofile.runtime import cli, console, shutdown
+
+    console.use_utf8()
+    shutdown.install()
+    return cli.main()
+
+
+def _child() -> int:
+    """A start by ourselves, to try something that may end the process. The launcher lets nobody else ask for it."""
+    from solofile.runtime import probing
+
+    return probing.child_main()
 
 
 if __name__ == "__main__":

@@ -7,42 +7,47 @@ libraries.
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from solofile.runtime import cache, hardware, kernels, settings
-from solofile.runtime.container import Bundle
+from solofile.runtime import choice, selection, settings
 from solofile.runtime.errors import InputError
-from solofile.runtime.locks import Lock
+from solofile.runtime.kernel_path import Choice, Known
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    from solofile.runtime.container import Bundle
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.hardware import Hardware
-    from solofile.runtime.kernels import Choice
+    from solofile.runtime.locks import Lock
+    from solofile.runtime.memory import Fit
+    from solofile.runtime.selection import Ground, Say, Selection
     from solofile.runtime.settings import Launch
-
-Say = Callable[[str], None]
+else:
+    from solofile.runtime.record import NamedTuple
 
 
 class Started(NamedTuple):
-    """An engine that loads, and how it was chosen. ``lock`` keeps the kernel library from being removed."""
+    """An engine that loads, and how it was chosen.
+
+    ``locks`` keep what it runs from in the cache from being removed, ``in_use`` names these folders.
+    """
 
     engine: Engine
     choice: Choice
-    threads: int
-    lock: Lock | None = None
+    locks: tuple[Lock, ...] = ()
+    in_use: frozenset[str] = frozenset()
 
     @property
     def sentence(self) -> str:
         """What computes, and why."""
-        plural = "" if self.threads == 1 else "s"
-        return f"Kernels: {self.choice.variant} on {self.threads} thread{plural} ({self.choice.reason})."
+        return self.choice.sentence
 
 
-Starter = Callable[["Launch", Bundle, Mapping[str, str], Say], Started]
+Starter = Callable[["Launch", "Bundle", Mapping[str, str], "Say"], Started]
 
 
 def bundle_path(environ: Mapping[str, str]) -> Path:
@@ -52,65 +57,83 @@ def bundle_path(environ: Mapping[str, str]) -> Path:
     return Path(environ["SOLOFILE_BUNDLE"])
 
 
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """The cache that the launcher found usable. Raises InputError when no launcher says so."""
-    if not environ.get("SOLOFILE_CACHE_DIR"):
-        raise InputError("SOLOFILE_CACHE_DIR is not set: start the bundle, whose launcher sets it.")
-    return Path(environ["SOLOFILE_CACHE_DIR"])
-
-
-def native_folder(environ: Mapping[str, str]) -> Path:
-    """Where libllama.so and its like are: beside the frozen program; the environment counts in a source tree alone."""
-    if getattr(sys, "frozen", False):
-        return Path(sys.executable).parent / "native"
-    if not environ.get("SOLOFILE_NATIVE_DIR"):
-        raise InputError("SOLOFILE_NATIVE_DIR is not set: name the folder of the native libraries with it.")
-    return Path(environ["SOLOFILE_NATIVE_DIR"])
-
-
-def available_kernels(bundle: Bundle, target: str) -> tuple[str, ...]:
-    """The CPU variants that the bundle holds for this system. Raises InputError when it is for others only."""
-    if target not in bundle.manifest.targets:
-        there = ", ".join(bundle.manifest.targets)
-        raise InputError(f"{bundle.path} is for {there} and not for {target}: get the one for this system.")
-    return bundle.manifest.targets[target].kernels
-
-
 def choose(launch: Launch, bundle: Bundle, machine: Hardware, environ: Mapping[str, str]) -> Choice:
-    """The kernel variant for this start."""
-    available = available_kernels(bundle, machine.target)
-    return kernels.choose_variant(
-        machine.features, available, forced=launch.kernel, crash=environ.get("SOLOFILE_CRASH") or None
-    )
+    """The choice by the rules alone, as on a machine that nothing was measured on."""
+    model = next(model for model in bundle.manifest.models if model.path == launch.model)
+    wishes = choice.wishes(launch.kernel, launch.gpu, settings.given(launch))
+    known = Known(crash=environ.get("SOLOFILE_CRASH") or None)
+    return choice.choose(machine, model, selection.offered(bundle, machine.target), wishes, known)
 
 
 def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) -> Started:
     """Choose and unpack the kernels and start loading the model; returns while it loads."""
-    machine = hardware.detect()
-    choice = choose(launch, bundle, machine, environ)
-    library, lock = kernel_library(bundle, machine.target, choice.variant, cache_folder(environ), say)
-    from solofile.runtime.engine import LlamaEngine, Member
+    place = selection.find_place(bundle, environ)
+    selected = selection.select(selection.survey(launch, place, environ), say)
+    ground, path = selected.ground, selected.choice.path
+    os.environ.update(path.environment)  # before a library reads it
+    target = ground.machine.target
+    names = [f"cpu-{path.variant}", *([path.backend] if path.backend else [])]
+    found = [selection.library(place, target, name, say) for name in names]
+    libraries = [library for library, _ in found]
+    from solofile.runtime import followup
+    from solofile.runtime.engine import LlamaEngine
 
-    model = bundle.part(launch.model)
-    member = Member(model.path, Path(bundle.path), bundle.data_offset(model), model.size)
-    arguments = (
-        "--model",
-        model.path,
-        *settings.core_arguments(launch, bundle.manifest, machine.threads, machine.memory),
-    )
-    engine = LlamaEngine.start(native_folder(environ), library, arguments, [member], launch.log_level)
-    return Started(engine, choice, machine.threads, lock)
+    fitted = fit(launch, ground, selected.choice, libraries)
+    if fitted is not None and fitted.note:
+        say(fitted.note)
+    words = arguments(launch, selected, fitted)
+    reading = followup.plan_reading(ground, libraries, say)
+    calibrate = followup.calibration(launch, selected)
+    engine = LlamaEngine.start(
+        place.native, libraries, words, [ground.member], launch.log_level,
+        read_first=[ground.member.name] if reading.plan.read_first else (), calibrate=calibrate,
+    )  # fmt: skip
+    followup.begin(launch, selected, engine, reading, say)
+    digests = {bundle.part(f"native/{target}/libggml-{name}.so").sha256 for name in names}
+    in_use = frozenset({bundle.manifest.targets[target].pack, *digests})
+    return Started(engine, selected.choice, tuple(lock for _, lock in found if lock is not None), in_use)
 
 
-def kernel_library(bundle: Bundle, target: str, variant: str, folder: Path, say: Say) -> tuple[Path, Lock | None]:
-    """The library of a variant, in the cache."""
-    name = f"libggml-cpu-{variant}.so"
-    part = bundle.part(f"native/{target}/{name}")
-    wanted = cache.Wanted(name, part.sha256, part.size)
-    return cache.ensure_library(folder, wanted, lambda: bundle.open_part(part), say)
+def arguments(launch: Launch, selected: Selection, fitted: Fit | None) -> tuple[str, ...]:
+    """What llama.cpp's core is started with."""
+    ground, path = selected.ground, selected.choice.path
+    if fitted is not None and fitted.context is not None:
+        path = path._replace(context=fitted.context)
+    chosen = choice.arguments(path, ground.wishes)
+    manifest = ground.place.bundle.manifest
+    own = settings.core_arguments(launch, manifest, path, ground.machine.memory)
+    users = settings.core_without(launch, choice.overruled(path, ground.wishes))
+    return ("--model", launch.model, *chosen, *own, *users)
 
 
-def in_use(bundle: Bundle, target: str, variant: str) -> frozenset[str]:
-    """The names of the folders in the cache that this start runs from."""
-    part = bundle.part(f"native/{target}/libggml-cpu-{variant}.so")
-    return frozenset({bundle.manifest.targets[target].pack, part.sha256})
+def fit(launch: Launch, ground: Ground, chosen: Choice, libraries: list[Path]) -> Fit | None:
+    """How the model fits into this machine's memory; None where it does for sure, which costs nothing to find out.
+
+    Raises InputError where it does not.
+    """
+    given = {one.option.key: one for one in settings.given(launch)}
+    context = ground.wishes.context or 0
+    if settings.fits_easily(ground.model, context, ground.machine.memory):
+        return None
+    from solofile.runtime import engine, memory, memory_text
+
+    library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
+    words = ("--model", launch.model, *choice.arguments(chosen.path, ground.wishes),
+             *settings.core_without(launch, choice.overruled(chosen.path, ground.wishes)), "--fit", "off")  # fmt: skip
+
+    def measure(tokens: int) -> memory.Estimate:
+        more = ("-c", str(tokens)) if tokens else ()
+        return memory.read_estimate(engine.estimate(library, [*words, *more]))
+
+    machine = ground.machine
+    limit = machine.memory_limit if (machine.memory_limit or 0) < (machine.memory_total or 0) else None
+    separate = "-np" in given and "-kvu" not in given
+    return memory.fit(
+        measure,
+        memory.Room(machine.memory, limit),
+        memory.Subject(ground.model.name, ground.model.quantization, ground.model.parameters),
+        asked=context,
+        slots=int(given["-np"].values[0]) if separate else 1,
+        force="-fit" in given and given["-fit"].values[0] == "off",
+        other=memory_text.largest_program,
+    ).accepted()

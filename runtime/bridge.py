@@ -8,7 +8,7 @@ from pathlib import Path
 
 from solofile.runtime.errors import EngineError
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 TEXT_SIZE = 4096  # bytes of a message buffer, the closing zero included
 
 LOADING, READY, FAILED, STOPPED = range(4)
@@ -21,9 +21,19 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "sf_log_level": (None, [c_int]),
     "sf_options": (c_size_t, [POINTER(c_char), c_size_t]),
     "sf_routes": (c_size_t, [POINTER(c_char), c_size_t]),
+    "sf_cpu": (c_size_t, [POINTER(c_char), c_size_t]),
+    "sf_devices": (c_size_t, [POINTER(c_char), c_size_t]),
+    "sf_probe": (c_int, [c_char_p, POINTER(c_char), c_size_t]),
+    "sf_estimate": (c_size_t, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
+    "sf_calibration_ask": (None, [c_char_p]),
+    "sf_read_first": (c_int, [c_char_p]),
+    "sf_member_resident": (c_int, [c_char_p, POINTER(c_uint64)]),
     "sf_engine_start": (c_void_p, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
     "sf_engine_state": (c_int, [c_void_p, POINTER(c_float), POINTER(c_char), c_size_t]),
     "sf_engine_wait": (c_int, [c_void_p, c_int]),
+    "sf_engine_reading": (c_int, [c_void_p, POINTER(c_uint64), POINTER(c_uint64)]),
+    "sf_engine_busy": (c_int, [c_void_p, POINTER(c_uint64)]),
+    "sf_calibration": (c_size_t, [c_void_p, POINTER(c_char), c_size_t]),
     "sf_engine_stop": (c_int, [c_void_p, c_int]),
     "sf_engine_free": (None, [c_void_p]),
     "sf_call_new": (c_void_p, [c_void_p, c_char_p, c_char_p, c_char_p, c_char_p, c_size_t]),
@@ -60,6 +70,11 @@ def load(native_dir: Path) -> ctypes.CDLL:
     if library.sf_abi_version() != ABI_VERSION:
         raise EngineError(f"The native library {native_dir / name} is of another version: build the pack again.")
     return library
+
+
+def utf8(text: str | Path) -> bytes:
+    """What the bridge takes as text."""
+    return str(text).encode("utf-8", "surrogateescape")
 
 
 def text(buffer: ctypes.Array[c_char]) -> str:

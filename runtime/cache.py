@@ -1,8 +1,9 @@
-"""The runtime's share of the cache: the kernel library that is unpacked, and the removal of what nobody uses.
+"""The runtime's share of the cache: the libraries that are unpacked, and the removal of what nobody uses.
 
 The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has checked whose it is. Layout:
-``packs/<digest>/``, ``kernels/<sha256>/<library>``, a ``.lock`` beside each folder, ``state/``. Folders are named by
-what is in them, are read-only once they are there, and are checked by size, time and mode at each start.
+``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (what --local-copy keeps, see
+localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are read-only once they
+are there, and are checked by size, time and mode at each start.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ UNUSED_DAYS = 60
 _DAY = 86_400
 _FILE_MODE, _FOLDER_MODE = 0o444, 0o555
 _PATIENCE = 5.0
-_STORES = ("packs", "kernels")
+MODELS = "models"
+_STORES = ("packs", "kernels", MODELS)
 Say = Callable[[str], None]
 
 
 class Wanted(NamedTuple):
-    """A library that is to be in the cache: its file name, SHA-256, and bytes."""
+    """A file that is to be in the cache: its name, SHA-256, and bytes."""
 
     name: str
     sha256: str
@@ -83,13 +85,21 @@ def _make(folder: Path, wanted: Wanted, chunks: Callable[[], Iterable[bytes]], s
     path = folder / wanted.name
     # Others may hold the lock for as long as they run; then go on without it: a rename needs no lock to be whole.
     lock.seize(patience=_PATIENCE, done=lambda: is_sound(path, wanted.size))
-    if is_sound(path, wanted.size):
-        return
+    if not is_sound(path, wanted.size):
+        replace(folder, wanted, chunks(), say)
+
+
+def replace(folder: Path, wanted: Wanted, chunks: Iterable[bytes], say: Say) -> None:
+    """Write a folder with the one file ``wanted`` and put it in the place of what is there.
+
+    Raises CacheError when ``chunks`` are not those bytes.
+    """
+    path = folder / wanted.name
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     remove_tree(temporary)
     temporary.mkdir(mode=0o700)
     try:
-        _write(temporary / wanted.name, wanted, chunks())
+        _write(temporary / wanted.name, wanted, chunks)
         temporary.chmod(_FOLDER_MODE)
         if folder.exists():
             say(f"{path} in the cache was damaged, so it was made again.")
@@ -130,7 +140,7 @@ def remove_tree(path: Path) -> int:
 
 
 class Entry(NamedTuple):
-    """One folder of the cache: ``store`` is packs or kernels; a ``leftover`` is what an interrupted start left."""
+    """One folder of the cache, ``store`` being packs, kernels or models; a ``leftover`` is of an interrupted start."""
 
     store: str
     path: Path
@@ -195,7 +205,7 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 
 
 def clear(cache: Path, own: Set[int], say: Say) -> None:
-    """Remove every pack and kernel that no process but ``own`` (this one, its launcher) uses; say what and how much."""
+    """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much."""
     freed = kept = count = 0
     for entry in entries(cache):
         lock = Lock(entry.path.with_name(entry.digest))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from solofile.runtime import boot, console, options, settings
+from solofile.runtime import boot, console, options, selection, settings
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
@@ -33,6 +33,11 @@ class Command(NamedTuple):
     def launch(self, bundle: Bundle | None = None) -> settings.Launch:
         """What to do, with the bundle's defaults if there is one."""
         return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ)
+
+    @property
+    def cache(self) -> Path:
+        """The cache that the launcher found usable."""
+        return selection.cache_folder(self.environ)
 
     def show(self, line: str) -> None:
         """Print a line of output at once."""
@@ -74,7 +79,7 @@ def _serve(command: Command) -> int:
     console.say(started.sentence)
     from solofile.runtime import cache, serving
 
-    cache.prune_in_background(*_in_use(command, bundle, started))
+    cache.prune_in_background(command.cache, started.in_use)
     return serving.run(launch, bundle.manifest, started.engine, command.show, console.say, command.environ)
 
 
@@ -86,7 +91,7 @@ def _chat(command: Command) -> int:
         console.say(started.sentence)
     from solofile.runtime import cache, chat
 
-    cache.prune_in_background(*_in_use(command, bundle, started))
+    cache.prune_in_background(command.cache, started.in_use)
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
     chat.start(started.engine, title, launch.system_prompt, command.out, template=template)
@@ -106,15 +111,48 @@ def _prompt(command: Command) -> int:
     turns = oneshot.messages(launch.system_prompt, question)
     oneshot.answer_once(started.engine, turns, out, template=settings.has_template(launch, bundle.manifest))
     with contextlib.suppress(OSError):
-        cache.prune(*_in_use(command, bundle, started))
+        cache.prune(command.cache, started.in_use)
+    return 0
+
+
+def _bench(command: Command) -> int:
+    from solofile.runtime import bench
+
+    bundle = command.bundle()
+    launch = command.launch(bundle)
+    out = console.claim_stdout() if command.out is sys.stdout else command.out
+    if launch.compare:
+        return _compare(command, launch, bundle, out)
+    started = command.start(launch, bundle, command.environ, console.say)
+    facts = started.choice.report()["path"]
+    plan = bench.plan_of(command.environ)
+    bench.run(
+        started.engine, started.sentence, out, as_json=launch.json, plan=plan, facts=facts, say=console.say
+    )  # fmt: skip
+    return 0
+
+
+def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: TextIO) -> int:
+    """No engine here: it would compute beside those that are compared."""
+    from solofile.runtime import compare, kernels
+
+    ground = selection.survey(launch, selection.find_place(bundle, command.environ), command.environ)
+    chosen = selection.select(ground, console.say).choice
+    machine, names = ground.machine, ground.offer.variants
+    able = [name for name in names if not kernels.missing(name, machine.features)]
+    rejected = [(value, reason) for value, reason in chosen.of("kernel").losers if value not in able]
+    first = compare.Candidate.of(chosen.path)
+    every = compare.candidates(first, able, compare.thread_counts(machine.allowed_cores, machine.allowed))
+    words = compare.kept_words(command.words)
+    compare.compare(every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say)
     return 0
 
 
 def _doctor(command: Command) -> int:
     from solofile.runtime import doctor
 
-    launch = command.launch()
-    doctor.write(doctor.examine(launch, command.environ), command.out, as_json=launch.json)
+    report = doctor.examine(command.launch, command.environ)
+    doctor.write(report, command.out, as_json=command.launch().json)
     return 0
 
 
@@ -142,7 +180,7 @@ def _cache_clear(command: Command) -> int:
 
     launcher = command.environ.get("SOLOFILE_LAUNCHER_PID", "")
     own = {os.getpid(), *([int(launcher)] if launcher.isdigit() else [])}
-    cache.clear(boot.cache_folder(command.environ), own, command.show)
+    cache.clear(command.cache, own, command.show)
     return 0
 
 
@@ -171,6 +209,7 @@ _MODES: dict[str, Callable[[Command], int]] = {
     settings.CHAT: _chat,
     settings.PROMPT: _prompt,
     settings.DOCTOR: _doctor,
+    settings.BENCH: _bench,
     settings.VERIFY: _verify,
     settings.EXTRACT: _extract,
     settings.LICENSES: _licenses,
@@ -178,10 +217,3 @@ _MODES: dict[str, Callable[[Command], int]] = {
     settings.HELP: _help,
     settings.VERSION: _version,
 }
-
-
-def _in_use(command: Command, bundle: Bundle, started: boot.Started) -> tuple[Path, frozenset[str]]:
-    """The cache, and the folders in it that this start runs from."""
-    from solofile.runtime import hardware
-
-    return boot.cache_folder(command.environ), boot.in_use(bundle, hardware.target(), started.choice.variant)

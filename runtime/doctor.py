@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, hardware, kernels
+from solofile.runtime import boot, cache, hardware, kernels, selection
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
@@ -21,18 +21,33 @@ from solofile.runtime.version import __version__
 Report = dict[str, Any]
 
 
-def examine(launch: Launch, environ: Mapping[str, str]) -> Report:
-    """Everything that is known, as plain data. A section that failed is ``{"error": sentence}``."""
-    machine = hardware.detect()
-    report: Report = {"solofile": __version__, "hardware": _hardware(machine)}
+def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, str]) -> Report:
+    """Everything that is known, as plain data. A section that failed is ``{"error": sentence}``.
+
+    ``resolve`` makes a launch of the command line, with the defaults of a bundle if there is one.
+    """
+    report: Report = {"solofile": __version__, "hardware": _hardware(_machine(environ))}
     bundle = _or_error(lambda: Bundle.open(boot.bundle_path(environ)))
     if isinstance(bundle, Bundle):
-        report["kernels"] = _or_error(lambda: _kernels(launch, bundle, machine, environ))
+        launch = resolve(bundle)
+        report["choice"] = _or_error(lambda: _choice(launch, selection.find_place(bundle, environ), environ))
         report["bundle"] = _bundle(bundle)
     else:
+        resolve(None)
         report["bundle"] = bundle
-    report["cache"] = _or_error(lambda: _cache(boot.cache_folder(environ)))
+    report["cache"] = _or_error(lambda: _cache(selection.cache_folder(environ)))
     return report
+
+
+def _machine(environ: Mapping[str, str]) -> Hardware:
+    """This machine, by the CPU's own word where the native libraries are there to ask it."""
+    from solofile.runtime import bridge, native_probe
+
+    try:
+        library = bridge.load(selection.native_folder(environ))
+    except SolofileError:
+        return hardware.detect()
+    return hardware.detect(cpu=lambda: native_probe.cpu(library))
 
 
 def _or_error(find: Callable[[], Any]) -> Any:
@@ -46,24 +61,43 @@ def _hardware(machine: Hardware) -> Report:
     known = {flag for flags in kernels.FLAGS.values() for flag in flags}
     return {
         "target": machine.target,
+        "summary": hardware.describe(machine),
         "cpu": machine.cpu,
         "features": sorted(machine.features & known),
         "cores": machine.cores,
         "allowed_cpus": machine.allowed,
+        "allowed_cores": machine.allowed_cores,
         "container_limit": machine.quota,
         "threads": machine.threads,
+        "memory_total": machine.memory_total,
         "memory_available": machine.memory,
+        "memory_limit": machine.memory_limit,
+        "caches": [one._asdict() for one in machine.caches],
+        "gpus": [one._asdict() for one in machine.gpus],
     }
 
 
-def _kernels(launch: Launch, bundle: Bundle, machine: Hardware, environ: Mapping[str, str]) -> Report:
-    choice = boot.choose(launch, bundle, machine, environ)
-    return {
-        "chosen": choice.variant,
-        "reason": choice.reason,
-        "available": list(boot.available_kernels(bundle, machine.target)),
-        "rejected": [{"variant": variant, "reason": reason} for variant, reason in choice.rejected],
-    }
+def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) -> Report:
+    """What computes and why, what was measured, and the memory that it takes."""
+    notes: list[str] = []
+    ground = selection.survey(launch, place, environ)
+    chosen = selection.select(ground, notes.append)
+    report = {**chosen.choice.report(), "calibration": chosen.ground.known.calibration}
+    report["memory"] = _or_error(lambda: _memory(launch, chosen, notes.append))
+    return report | {"notes": notes}
+
+
+def _memory(launch: Launch, chosen: selection.Selection, say: Callable[[str], None]) -> Report:
+    from solofile.runtime import engine, memory
+
+    ground, path = chosen.ground, chosen.choice.path
+    names = [f"cpu-{path.variant}", *([path.backend] if path.backend else [])]
+    libraries = [selection.library(ground.place, ground.machine.target, name, say)[0] for name in names]
+    library = engine.prepare(ground.place.native, libraries, [ground.member])
+    words = boot.arguments(launch, chosen, None)
+    found = memory.read_estimate(engine.estimate(library, [*words, "--fit", "off"]))
+    room = memory.Room(ground.machine.memory, ground.machine.memory_limit)
+    return memory.table(found, room, path.cache_ram)
 
 
 def _bundle(bundle: Bundle) -> Report:

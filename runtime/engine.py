@@ -5,19 +5,22 @@ from __future__ import annotations
 import ctypes
 import json
 import threading
-from collections.abc import Iterator, Sequence
-from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
+import time
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_float, c_uint64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import bridge
+from solofile.runtime.bridge import utf8
+from solofile.runtime.engine_call import LlamaCall
 from solofile.runtime.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from solofile.runtime.engine_api import Phase, Request, State
 
-CLIENT_CLOSED_REQUEST = 499  # the status of a call that was cancelled before it had one (nginx's number)
+_ESTIMATE_SIZE = 1 << 16  # bytes; a longer text would cost the whole estimate once more
 
 _PHASES: dict[int, Phase] = {
     bridge.LOADING: "loading",
@@ -44,31 +47,37 @@ class LlamaEngine:
         self._library = library
         self._handle = handle
         self._lock = threading.Lock()
-        self._open_calls = 0
         self._stopped = False
+        self._started = time.monotonic()
 
     @classmethod
     def start(
-        cls, native_dir: Path, backend: Path, arguments: Sequence[str], members: Sequence[Member], log_level: int = 0
+        cls,
+        native_dir: Path,
+        backends: Sequence[Path],
+        arguments: Sequence[str],
+        members: Sequence[Member],
+        log_level: int = 0,
+        *,
+        read_first: Sequence[str] = (),
+        calibrate: str = "",
     ) -> LlamaEngine:
-        """Load the native libraries of ``native_dir`` and the CPU ``backend``, and start loading the model.
+        """Load the native libraries of ``native_dir`` and the ``backends``, and start loading the model.
 
-        ``arguments`` are llama-server's, without a program name. Returns at once; the model loads on a thread of its
-        own. ``log_level``: what llama.cpp prints on standard error, 0 nothing, 1 errors … 5 all.
+        ``backends`` begin with the CPU's. ``arguments`` are llama-server's, without a program name. Returns at once;
+        the model loads on a thread of its own. ``log_level``: what llama.cpp prints on standard error, 0 nothing,
+        1 errors … 5 all. ``read_first`` names members that are read from beginning to end before; ``calibrate`` is the
+        JSON of `sf_calibration_ask` (bridge.h), empty for no calibration.
 
         Raises InputError when an argument is wrong, EngineError when a library does not load.
         """
-        library = bridge.load(native_dir)
-        library.sf_log_level(log_level)
+        library = prepare(native_dir, backends, members, log_level)
+        for name in read_first:
+            if library.sf_read_first(utf8(name)):
+                raise EngineError(f"There is no {name} to be read: add it to the members.")
+        library.sf_calibration_ask(utf8(calibrate))
         error = ctypes.create_string_buffer(bridge.TEXT_SIZE)
-        if library.sf_backend_load(_utf8(backend), error, len(error)):
-            raise EngineError(f"The CPU kernels cannot be used: {bridge.text(error)}.")
-        for member in members:
-            place = (_utf8(member.name), _utf8(member.file), member.offset, member.size)
-            if library.sf_member_add(*place, error, len(error)):
-                raise EngineError(f"The model {member.name} cannot be read: {bridge.text(error)}.")
-        argv = (c_char_p * len(arguments))(*[_utf8(argument) for argument in arguments])
-        handle = library.sf_engine_start(len(arguments), argv, error, len(error))
+        handle = library.sf_engine_start(len(arguments), _argv(arguments), error, len(error))
         if not handle:
             raise InputError(f"llama.cpp refuses the options: {bridge.text(error)}")
         return cls(library, handle)
@@ -77,10 +86,36 @@ class LlamaEngine:
         """Where it stands now; never blocks."""
         from solofile.runtime.engine_api import State
 
+        reading = self.reading()
+        if reading is not None:
+            from solofile.runtime.reading import line
+
+            done, total = reading
+            message = line("Reading", done, total, time.monotonic() - self._started)
+            return State("loading", done / max(1, total), message)
         progress = c_float()
-        message = ctypes.create_string_buffer(bridge.TEXT_SIZE)
-        state = self._library.sf_engine_state(self._handle, byref(progress), message, len(message))
-        return State(_PHASES[state], progress.value, bridge.text(message))
+        text = ctypes.create_string_buffer(bridge.TEXT_SIZE)
+        state = self._library.sf_engine_state(self._handle, byref(progress), text, len(text))
+        return State(_PHASES[state], progress.value, bridge.text(text))
+
+    def reading(self) -> tuple[int, int] | None:
+        """(done, total) bytes of the members that are read first; None when nothing is read any more, or yet."""
+        done, total = c_uint64(), c_uint64()
+        if not self._library.sf_engine_reading(self._handle, byref(done), byref(total)):
+            return None
+        return done.value, total.value
+
+    def busy(self) -> float:
+        """Seconds that the batch under way has been computed for, 0 when there is none; for whoever waits for a GPU."""
+        milliseconds = c_uint64()
+        self._library.sf_engine_busy(self._handle, byref(milliseconds))
+        return milliseconds.value / 1000
+
+    def calibration(self) -> dict[str, Any] | None:
+        """What was measured, as `sf_calibration` in bridge.h names it; None before that, or where none was wished."""
+        text = bridge.whole_text(lambda *place: self._library.sf_calibration(self._handle, *place))
+        found: dict[str, Any] | None = json.loads(text) if text else None
+        return found
 
     def wait(self, timeout: float | None = None) -> State:
         """Block until it is not loading any more, or for ``timeout`` seconds."""
@@ -110,67 +145,41 @@ class LlamaEngine:
         return [(route["method"], route["path"]) for route in json.loads(bridge.whole_text(self._library.sf_routes))]
 
 
-class LlamaCall:
-    """An `engine_api.Call`: one request to the core."""
+def prepare(native_dir: Path, backends: Sequence[Path], members: Sequence[Member], log_level: int = 0) -> ctypes.CDLL:
+    """Load the native libraries and the ``backends``, and make the ``members`` known: what all that computes needs.
 
-    def __init__(self, library: ctypes.CDLL, engine: int, request: Request) -> None:
-        self._library = library
-        parts = (request.method, request.path, request.query)
-        handle = library.sf_call_new(engine, *map(_utf8, parts), request.body, len(request.body))
-        if not handle:
-            raise EngineError("There is not enough memory for another request.")
-        self._handle = handle
-        for name, value in request.headers.items():
-            library.sf_call_header(handle, _utf8(name), _utf8(value))
-        for field, upload in request.files.items():
-            facts = (field, upload.filename, upload.content_type)
-            library.sf_call_file(handle, *map(_utf8, facts), upload.data, len(upload.data))
-
-    def run(self) -> LlamaResponse:
-        """Block until the status is known."""
-        status = self._library.sf_call_run(self._handle)
-        return LlamaResponse(self, status or CLIENT_CLOSED_REQUEST)
-
-    def cancel(self) -> None:
-        """From any thread: make `run` and the iteration of its answer end soon."""
-        self._library.sf_call_cancel(self._handle)
-
-    def __del__(self) -> None:
-        self._library.sf_call_free(self._handle)
+    May be called again in the same process. Raises EngineError.
+    """
+    library = bridge.load(native_dir)
+    library.sf_log_level(log_level)
+    error = ctypes.create_string_buffer(bridge.TEXT_SIZE)
+    for number, backend in enumerate(backends):
+        if library.sf_backend_load(utf8(backend), error, len(error)):
+            kind = "GPU" if number else "CPU"
+            raise EngineError(f"The {kind} kernels cannot be used: {bridge.text(error)}.")
+    for member in members:
+        place = (utf8(member.name), utf8(member.file), member.offset, member.size)
+        if library.sf_member_add(*place, error, len(error)):
+            raise EngineError(f"The model {member.name} cannot be read: {bridge.text(error)}.")
+    return library
 
 
-class LlamaResponse:
-    """An `engine_api.Response`: the answer to a `LlamaCall`."""
+def estimate(library: ctypes.CDLL, arguments: Sequence[str]) -> dict[str, Any]:
+    """What a model would take with llama-server's ``arguments``, in bytes; `sf_estimate` in bridge.h names the fields.
 
-    def __init__(self, call: LlamaCall, status: int) -> None:
-        self._call: LlamaCall | None = call
-        self._library: Any = call._library
-        self.status = status
-        self.headers = self._read_headers(call._handle)
-
-    def _read_headers(self, handle: int) -> list[tuple[str, str]]:
-        content_type = self._library.sf_call_content_type(handle).decode()
-        headers = [("Content-Type", content_type)] if content_type else []
-        name, value = c_char_p(), c_char_p()
-        while self._library.sf_call_answer_header(handle, len(headers) - bool(content_type), byref(name), byref(value)):
-            headers.append(((name.value or b"").decode(), (value.value or b"").decode()))
-        return headers
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Block for chunk after chunk until the answer ends."""
-        data, size = c_void_p(), c_size_t()
-        more = True
-        while more and (call := self._call) is not None:
-            more = bool(self._library.sf_call_next(call._handle, byref(data), byref(size)))
-            if size.value:
-                yield ctypes.string_at(data.value or 0, size.value)
-
-    def close(self) -> None:
-        """End the answer and free what it holds; may be called again."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+    ``library`` comes from `prepare`. Where it cannot be found out, the result is ``{"error": sentence}``.
+    """
+    out = ctypes.create_string_buffer(_ESTIMATE_SIZE)
+    library.sf_estimate(len(arguments), _argv(arguments), out, len(out))
+    found: dict[str, Any] = json.loads(bridge.text(out) or '{"error": "out of memory"}')
+    return found
 
 
-def _utf8(text: str | Path) -> bytes:
-    return str(text).encode("utf-8", "surrogateescape")
+def resident(library: ctypes.CDLL, name: str) -> int | None:
+    """How many bytes of a member are in the page cache; None where the system does not say."""
+    size = c_uint64()
+    return None if library.sf_member_resident(utf8(name), byref(size)) else size.value
+
+
+def _argv(arguments: Sequence[str]) -> ctypes.Array[c_char_p]:
+    return (c_char_p * len(arguments))(*[utf8(argument) for argument in arguments])

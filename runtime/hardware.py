@@ -1,51 +1,110 @@
-"""What this machine has, as far as choosing a kernel path and a number of threads needs it.
+"""What this machine has and what this process may use of it, as far as choosing how to compute needs it.
 
-``detect`` reads the system; everything else here is a pure function of what it read. On systems other than Linux the
-features stay empty for now, which means: only the kernels that run everywhere.
+``detect`` reads the system, each kind in a module of its own; everything else here is a pure function of what it read.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
-_CPUINFO_BYTES = 16_384
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _SYSTEMS = {"linux": "linux", "win32": "windows", "darwin": "macos"}
+
+
+class Cache(NamedTuple):
+    """The caches of one level, kind (``data``, ``instruction``, ``unified``) and size in bytes, and how many."""
+
+    level: int
+    kind: str
+    size: int
+    instances: int
+
+
+class NumaNode(NamedTuple):
+    """Memory and the CPUs near to it: its bytes in all, and those that can be had (0: not said)."""
+
+    number: int
+    cpus: frozenset[int]
+    memory_total: int = 0
+    memory_free: int = 0
+
+
+class Gpu(NamedTuple):
+    """A GPU as the system lists it, before any of its libraries is loaded.
+
+    ``kind`` is ``discrete``, ``integrated`` or empty when that is not known; ``node`` where it is, such as
+    ``0000:01:00.0``. An empty ``driver`` means that no driver has taken it.
+    """
+
+    name: str
+    vendor: str = ""
+    driver: str = ""
+    driver_version: str = ""
+    kind: str = ""
+    node: str = ""
 
 
 class Hardware(NamedTuple):
     """This machine.
 
-    ``features`` are the names that Linux gives CPU features (``avx2``, ``avx512vbmi``, …), already without those that
-    the system does not support. ``allowed`` counts the CPUs that this process may run on, ``cores`` the physical cores
-    behind them (of the fast kind, where there are two), ``quota`` is a container's limit in CPUs, None without one.
-    ``memory`` are the bytes that can be had without swapping, None where the system does not say.
+    ``features`` are the names that Linux gives CPU features (``avx2``, ``asimddp``, …), already without those that
+    the system does not support. ``cores`` counts the physical cores, ``logical`` the CPUs that run programs: with
+    hardware threads there are more. Where all cores are of one kind, they are the ``performance_cores``.
+
+    ``allowed`` counts the CPUs that this process may run on, ``allowed_cores`` the physical cores behind them (of the
+    fast kind, if any of those is allowed), ``quota`` is a container's limit in CPUs, None without one.
+
+    ``memory`` are the bytes that can be had without swapping, below the limits of containers too, of which the smallest
+    is ``memory_limit``; None where the system does not say or nothing limits.
     """
 
     target: str
-    cpu: str
-    features: frozenset[str]
-    allowed: int
-    cores: int
-    quota: float | None
+    cpu: str = ""
+    vendor: str = ""
+    features: frozenset[str] = frozenset()
+    sockets: int = 1
+    cores: int = 1
+    logical: int = 1
+    performance_cores: int = 1
+    efficiency_cores: int = 0
+    caches: tuple[Cache, ...] = ()
+    numa: tuple[NumaNode, ...] = ()
+    allowed: int = 1
+    allowed_cores: int = 1
+    quota: float | None = None
+    memory_total: int | None = None
     memory: int | None = None
+    memory_limit: int | None = None
+    swap_free: int | None = None
+    gpus: tuple[Gpu, ...] = ()
 
     @property
     def threads(self) -> int:
-        """Threads that compute: more than there are cores to run them make each other wait."""
+        """Threads that compute, as a rule of thumb: more than there are cores to run them make each other wait.
+
+        Of a quota of 1.5 CPUs one is used. Two threads would spend it before its period ends, and be stopped at
+        different moments; since each waits at a barrier for the other, much of the quota would go into waiting.
+        """
         limit = self.allowed if self.quota is None else min(self.allowed, int(self.quota))
-        return max(1, min(self.cores, limit))
+        return max(1, min(self.allowed_cores, limit))
 
 
-def detect(root: str = "/") -> Hardware:
-    """Read this machine; ``root`` stands for ``/`` so that tests can show another one's ``proc`` and ``sys``."""
-    cpu, features = parse_cpuinfo(_read(root, "proc/cpuinfo", _CPUINFO_BYTES))
-    allowed = allowed_cpus()
-    cores, memory = count_cores(allowed, root), read_memory(root)
-    return Hardware(target(), cpu, features, len(allowed), cores, read_quota(root), memory)
+def detect(root: str = "/", cpu: Callable[[], str] | None = None) -> Hardware:
+    """Read this machine.
+
+    ``cpu`` gives what the CPU says of itself (``sf_cpu`` of the bridge, JSON); without it the system's word is taken.
+    ``root`` stands for ``/`` so that tests can show another one's ``proc`` and ``sys``.
+    """
+    if sys.platform == "win32":
+        from solofile.runtime.hardware_windows import detect as read
+    elif sys.platform == "darwin":
+        from solofile.runtime.hardware_macos import detect as read
+    else:
+        from solofile.runtime.hardware_linux import detect as read
+    return read(root, cpu)
 
 
 def target() -> str:
@@ -55,105 +114,71 @@ def target() -> str:
     return f"{_SYSTEMS.get(sys.platform, sys.platform)}-{_MACHINES.get(machine, machine)}"
 
 
-def allowed_cpus() -> frozenset[int]:
-    """The numbers of the CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+def identity(machine: Hardware, root: str = "/") -> str:
+    """Sixteen hexadecimal digits for what may change how fast or how well computing works here.
 
-
-def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
-    """The name and the features of the first processor in ``/proc/cpuinfo``."""
-    fields = {}
-    for line in text.split("\n\n", 1)[0].splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            fields[key.strip()] = value.strip()
-    return fields.get("model name", ""), frozenset(fields.get("flags", fields.get("Features", "")).split())
-
-
-def count_cores(allowed: Iterable[int], root: str = "/") -> int:
-    """Physical cores behind the ``allowed`` CPUs.
-
-    Two hardware threads of one core count once; where there are fast and slow cores, only the fast ones count (if any
-    is allowed), since every layer waits for the slowest thread.
+    What was measured or found out on another machine, with other drivers or in a smaller container does not count here.
+    Of Vulkan the files are looked at, none is loaded.
     """
-    cpus = frozenset(allowed)
-    fast = parse_cpu_list(_read(root, "sys/devices/cpu_core/cpus"))
-    cpus = cpus & fast or cpus
-    siblings = {_read(root, f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus}
-    # An empty text means that the system does not say; then each CPU counts.
-    return len(siblings) if siblings and "" not in siblings else len(cpus)
+    from solofile.runtime.cpuid import NAMES
+    from solofile.runtime.vulkan_files import stamps
+
+    # What CPUID tells and what Linux lists differ in names that nothing depends on.
+    features = machine.features & NAMES if machine.target.endswith("x86_64") else machine.features
+    cpu = (machine.target, machine.cpu.split(), machine.vendor, sorted(features), machine.sockets, machine.quota)
+    counts = (machine.cores, machine.performance_cores, machine.logical, machine.allowed, machine.allowed_cores)
+    facts = repr((cpu, counts, tuple(map(tuple, machine.gpus)), stamps(root, os.environ)))
+    # A fingerprint, not a secret: the remainder by the largest prime of 64 bits (hashlib would load OpenSSL).
+    return f"{int.from_bytes(facts.encode('utf-8', 'replace'), 'big') % (2**64 - 59):016x}"
 
 
-def parse_cpu_list(text: str) -> frozenset[int]:
-    """Read a list such as ``0-3,8`` of Linux; what is no such list gives nothing."""
-    cpus: set[int] = set()
-    for span in text.strip().split(","):
-        first, _, last = span.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            cpus.update(range(int(first), int(last or first) + 1))
-    return frozenset(cpus)
+_HIGHLIGHTS = {
+    "amx_int8": "AMX", "avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse4_2": "SSE4.2", "sme": "SME",
+    "sve2": "SVE2", "sve": "SVE", "i8mm": "I8MM", "asimddp": "dot products", "asimd": "NEON",
+}  # fmt: skip
+"""What people know of a CPU's features, the best first."""
+
+_NOISE = ("(R)", "(r)", "(TM)", "(tm)", " CPU", " Processor")
 
 
-def read_quota(root: str = "/") -> float | None:
-    """How many CPUs the control groups of this process allow it at most, None when they set no limit."""
-    limits = []
-    for first, folder in _control_groups(root, "cpu"):
-        if first:
-            quota, period = (_read(root, f"{folder}/cpu.cfs_{name}_us") for name in ("quota", "period"))
-            limits.append(parse_cpu_max(f"{quota} {period}"))
-        else:
-            limits.append(parse_cpu_max(_read(root, f"{folder}/cpu.max")))
-    return min((limit for limit in limits if limit is not None), default=None)
+def describe(machine: Hardware) -> str:
+    """One line for people: ``AMD EPYC, 2 cores, AVX2; 23.5 GB of memory, 21.0 GB free; no GPU``.
+
+    Memory is sold and counted in GB of 2**30 bytes.
+    """
+    parts = (_describe_cpu(machine), _describe_memory(machine))
+    gpus = " and ".join(gpu.name for gpu in machine.gpus) or "no GPU"
+    return "; ".join((*(part for part in parts if part), gpus))
 
 
-def read_memory(root: str = "/") -> int | None:
-    """Bytes of memory that can be had without swapping, of the machine or of the control groups of this process."""
-    _, _, rest = _read(root, "proc/meminfo").partition("MemAvailable:")
-    words = rest.split(None, 1)
-    amounts = [int(words[0]) * 1024] if words and words[0].isdigit() else []
-    for first, folder in _control_groups(root, "memory"):
-        text = _read(root, f"{folder}/{'memory.limit_in_bytes' if first else 'memory.max'}").strip()
-        amounts += [int(text)] if text.isdigit() else []
-    return min(amounts, default=None)
+def _describe_cpu(machine: Hardware) -> str:
+    cores = f"{machine.cores} core{'' if machine.cores == 1 else 's'}"
+    if machine.efficiency_cores:
+        cores = f"{machine.performance_cores} performance and {machine.efficiency_cores} efficiency cores"
+    words = [short_name(machine.cpu) or machine.vendor or machine.target, cores]
+    words += [text for feature, text in _HIGHLIGHTS.items() if feature in machine.features][:1]
+    if machine.sockets > 1:
+        words[0] = f"{machine.sockets} x {words[0]}"
+    if machine.allowed < machine.logical:
+        words.append(f"{machine.allowed} of {machine.logical} CPUs allowed")
+    if machine.quota is not None and machine.quota < machine.allowed:
+        words.append(f"limited to {machine.quota:.3g} CPU{'' if machine.quota == 1 else 's'}")
+    return ", ".join(words)
 
 
-def _control_groups(root: str, controller: str) -> Iterator[tuple[bool, str]]:
-    """Yield (of the first kind?, folder) of each control group of this process that may limit something."""
-    for line in _read(root, "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers or controller in controllers.split(","):
-            base = f"sys/fs/cgroup/{controllers}" if controllers else "sys/fs/cgroup"
-            yield from ((bool(controllers), base + folder) for folder in _ancestors(path))
+def _describe_memory(machine: Hardware) -> str:
+    amounts = (
+        (machine.memory_total, "of memory"),
+        (machine.memory_limit, "allowed"),
+        (machine.memory, "free"),
+    )
+    return ", ".join(f"{amount / (1 << 30):.1f} GB {what}" for amount, what in amounts if amount is not None)
 
 
-def parse_cpu_max(text: str) -> float | None:
-    """Read ``200000 100000`` (2 CPUs) or ``max 100000`` (no limit), microseconds of a period."""
-    words = text.split()
-    if len(words) != 2 or not words[0].isdigit() or not words[1].isdigit() or int(words[1]) == 0:
-        return None
-    return int(words[0]) / int(words[1])
-
-
-def _ancestors(path: str) -> Iterable[str]:
-    """Yield ``/a/b``, ``/a`` and the empty path: a limit on any counts, and a container sees its own as root."""
-    while path.strip("/"):
-        yield path.rstrip("/")
-        path = path.rstrip("/").rpartition("/")[0]
-    yield ""
-
-
-def _read(root: str, path: str, limit: int = 4096) -> str:
-    """The start of a small system file, or an empty text. One read: ``/proc/cpuinfo`` of a large machine is slow."""
-    try:
-        descriptor = os.open(f"{root.rstrip('/')}/{path}", os.O_RDONLY)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
+def short_name(cpu: str) -> str:
+    """``Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz`` as people say it."""
+    for noise in _NOISE:
+        cpu = cpu.replace(noise, "")
+    name, _, _ = cpu.partition(" @ ")
+    words = name.partition(" with ")[0].split()
+    return " ".join(word for word in words if not word.endswith("-Core"))

@@ -18,7 +18,8 @@ Modes:
   --server               the same without a browser: OpenAI's and Anthropic's API, and the page
   --chat                 chat in the terminal; Ctrl-C stops an answer, Ctrl-D leaves
   -p, --prompt TEXT      print one answer and nothing else; what is piped in is added to the question (-p - : it alone)
-  --doctor [--json]      this machine, the kernels chosen for it and why, the cache, the bundle
+  --doctor [--json]      this machine, what is chosen for it and why, the memory it takes, the cache, the bundle
+  --bench [--json]       tokens per second, at 1 and 4 streams; --compare: with each kernel and number of threads
   --verify               compare every byte of this file with its manifest
   --extract DIR          write the parts of this file, the model among them, below DIR
   --licenses             whose work is in this file, and under which terms
@@ -33,6 +34,12 @@ Options:
   -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
   --no-browser           do not open a browser
   --kernel NAME          compute with this CPU variant; --doctor lists them
+  --gpu NAME             compute on the GPU through this library of the bundle (vulkan, …), or on none; the default,
+                         auto, takes it where it is faster. -dev and -ngl as in llama.cpp
+  --gpu-timeout SECONDS  a GPU that takes longer for one batch counts as hung, and the CPU goes on (60; 0: never)
+  --calibrate            measure again what is best here; --no-calibrate: neither measure nor use what was measured
+  --local-copy           keep a copy of the model in the cache and read that from now on, for a bundle on a slow stick;
+                         --no-local-copy: read the bundle all the same
 
 Server:
   --host ADDRESS         listen there, with commas between several (default: 127.0.0.1, for this machine only)

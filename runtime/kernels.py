@@ -1,14 +1,14 @@
-"""Choosing among ggml's CPU variants: a pure function of the CPU's features and of what the bundle holds.
+"""ggml's CPU variants: what each needs of a CPU, and how they rank.
 
-The variants, what each needs and how they rank are those of ggml (``ggml/src/CMakeLists.txt`` and the score in
-``ggml/src/ggml-cpu/arch/x86/cpu-feats.cpp``): the same library is chosen as ggml itself would choose, before any of
-them is unpacked or loaded. Unlike ggml's, the decision heeds what the operating system supports, since Linux takes the
-features that it does not support out of ``/proc/cpuinfo``.
+All of it is ggml's (``ggml/src/CMakeLists.txt`` and the scores in ``ggml/src/ggml-cpu/arch/*/cpu-feats.cpp``): by these
+tables the same library is chosen as ggml itself would choose, before any of them is unpacked or loaded. Unlike ggml's,
+the decision heeds what the operating system supports: the features that it does not support are not among a machine's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from functools import cache
 from typing import NamedTuple
 
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
@@ -30,12 +30,21 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "AVX512_BF16": ("avx512_bf16",),
     "AMX_TILE": ("amx_tile",),
     "AMX_INT8": ("amx_int8",),
+    "DOTPROD": ("asimddp",),
+    "FP16_VECTOR_ARITHMETIC": ("fphp", "asimdhp"),
+    "SVE": ("sve",),
+    "NOSVE": (),
+    "MATMUL_INT8": ("i8mm",),
+    "SVE2": ("sve2",),
+    "SME": ("sme",),
 }
-"""Each of ggml's feature names, and the flags of ``/proc/cpuinfo`` that stand for it."""
+"""Each of ggml's feature names, and the flags of Linux's ``/proc/cpuinfo`` that stand for it on every system."""
 
 _WEIGHTS = {
     "FMA": 1 << 0, "F16C": 1 << 1, "SSE42": 1 << 2, "BMI2": 1 << 3, "AVX": 1 << 4, "AVX2": 1 << 5, "AVX_VNNI": 1 << 6,
     "AVX512": 1 << 7, "AVX512_VBMI": 1 << 8, "AVX512_BF16": 1 << 9, "AVX512_VNNI": 1 << 10, "AMX_INT8": 1 << 11,
+    "DOTPROD": 1 << 1, "FP16_VECTOR_ARITHMETIC": 1 << 2, "SVE": 1 << 3, "MATMUL_INT8": 1 << 4, "SVE2": 1 << 5,
+    "SME": 1 << 6,
 }  # fmt: skip
 
 _AVX = ("SSE42", "AVX")
@@ -43,7 +52,10 @@ _HASWELL = (*_AVX, "F16C", "FMA", "AVX2", "BMI2")
 _SKYLAKEX = (*_HASWELL, "AVX512")
 _ZEN4 = (*_SKYLAKEX, "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16")
 
-VARIANTS: dict[str, tuple[str, ...]] = {
+_SVE = ("DOTPROD", "FP16_VECTOR_ARITHMETIC", "SVE")
+_SVE_INT8 = (*_SVE, "MATMUL_INT8")
+
+X86: dict[str, tuple[str, ...]] = {
     "x64": (),
     "sse42": ("SSE42",),
     "sandybridge": _AVX,
@@ -61,6 +73,40 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 """ggml's x86 variants and the features that each is compiled for, the plainest first."""
 
+ARM_LINUX: dict[str, tuple[str, ...]] = {
+    "armv8.0_1": (),
+    "armv8.2_1": ("DOTPROD",),
+    "armv8.2_2": ("DOTPROD", "FP16_VECTOR_ARITHMETIC"),
+    "armv8.2_3": _SVE,
+    "armv8.6_1": _SVE_INT8,
+    "armv8.6_2": (*_SVE_INT8, "SVE2"),
+    "armv9.2_1": (*_SVE_INT8, "SME"),
+    "armv9.2_2": (*_SVE_INT8, "SVE2", "SME"),
+}
+
+ARM_MACOS: dict[str, tuple[str, ...]] = {
+    "apple_m1": ("DOTPROD",),
+    "apple_m2_m3": ("DOTPROD", "MATMUL_INT8"),
+    "apple_m4": ("DOTPROD", "MATMUL_INT8", "NOSVE", "SME"),
+}
+
+FAMILIES = (X86, ARM_LINUX, ARM_MACOS)
+VARIANTS: dict[str, tuple[str, ...]] = {**X86, **ARM_LINUX, **ARM_MACOS}
+"""Every variant."""
+
+
+def family(names: Iterable[str]) -> list[str]:
+    """The variants of ggml that any of these names belongs to, the best first; all of x86's where there is none."""
+    known = frozenset(names)
+    table = next((one for one in FAMILIES if known & one.keys()), X86)
+    return sorted(table, key=score, reverse=True)
+
+
+def able(names: Iterable[str], features: Set[str]) -> list[str]:
+    """Those of these variants that a CPU with these features can run, the best first."""
+    held = frozenset(names)
+    return [name for name in family(held) if name in held and not missing(name, features)]
+
 
 class Choice(NamedTuple):
     """The variant to load, why, and of each other one why not: (variant, reason), the best first."""
@@ -70,6 +116,7 @@ class Choice(NamedTuple):
     rejected: tuple[tuple[str, str], ...]
 
 
+@cache
 def score(variant: str) -> int:
     """How ggml ranks a variant: higher is faster."""
     return 1 + sum(_WEIGHTS.get(feature, 0) for feature in VARIANTS[variant])
@@ -77,7 +124,7 @@ def score(variant: str) -> int:
 
 def missing(variant: str, features: Set[str]) -> list[str]:
     """What a variant needs and a CPU with these features lacks, in ggml's names."""
-    return [name for name in VARIANTS[variant] if not features >= set(FLAGS[name])]
+    return [name for name in VARIANTS[variant] if any(flag not in features for flag in FLAGS[name])]
 
 
 def choose_variant(
@@ -89,7 +136,8 @@ def choose_variant(
     plainest variant. Raises UnknownName or InputError for a forced variant that cannot run, and SolofileError when none
     can.
     """
-    names = [name for name in sorted(VARIANTS, key=score, reverse=True) if name in frozenset(available)]
+    held = frozenset(available)
+    names = [name for name in family(held) if name in held]
     able = [name for name in names if not missing(name, features)]
     if forced is not None:
         variant, reason = _forced(forced, names, features), "it was asked for with --kernel"
@@ -121,7 +169,7 @@ def _praise(variant: str, candidates: int) -> str:
 
 
 def _rejections(chosen: str, names: list[str], features: Set[str]) -> Iterable[tuple[str, str]]:
-    for name in sorted(VARIANTS, key=score, reverse=True):
+    for name in family(names):
         lacks = missing(name, features)
         if name == chosen:
             continue

@@ -46,13 +46,27 @@ class Launcher:
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """One GPU backend: the oldest system that it runs on, the libraries beyond the system's that it needs (a driver's
+    loader), the shader features that the compiler lacked which built it."""
+
+    requires: str
+    needs: tuple[str, ...]
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Target:
-    """One system that the bundle runs on. ``pack`` is the digest that names the folder in the cache."""
+    """One system that the bundle runs on. ``pack`` is the digest that names the folder in the cache.
+
+    ``gpus`` holds the GPU backends by name; the key may be left out.
+    """
 
     requires: str
     pack: str
     kernels: tuple[str, ...]
     launcher: Launcher
+    gpus: Mapping[str, Gpu] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,9 @@ class Manifest:
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
         document = dataclasses.asdict(self) | {"parts": [part._asdict() for part in self.parts]}
+        for target in document["targets"].values():
+            if not target["gpus"]:
+                del target["gpus"]
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -147,13 +164,14 @@ class _Fields:
         if not isinstance(raw, dict):
             raise self.error("", "must be an object")
         self._raw: dict[str, Any] = raw
-        known = [field.name for field in dataclasses.fields(shape)]
+        fields = dataclasses.fields(shape)
+        known = [field.name for field in fields]
         for key in raw:
             if key not in known:
                 raise UnknownName("key", place + key, [place + one for one in known], where=f"the manifest of {where}")
-        for key in known:
-            if key not in raw:
-                raise self.error(key, "is missing")
+        for field in fields:
+            if field.name not in raw and field.default_factory is dataclasses.MISSING:
+                raise self.error(field.name, "is missing")
 
     def error(self, key: str, problem: str) -> DamagedBundle:
         name = (self._place + key).rstrip(".") or "its whole"
@@ -198,6 +216,9 @@ class _Fields:
             raise self.error(key, "must be an object that is not empty")
         return value
 
+    def table_or_empty(self, key: str) -> dict[str, Any]:
+        return self.table(key) if key in self._raw else {}
+
     def array(self, key: str) -> list[Any]:
         value = self._raw[key]
         if not isinstance(value, list):
@@ -236,7 +257,13 @@ def _target(raw: object, where: str, name: str) -> Target:
         pack=fields.digest("pack"),
         kernels=fields.texts("kernels"),
         launcher=Launcher(launcher.count("size"), launcher.digest("sha256")),
+        gpus={gpu: _gpu(value, where, f"{place}gpus.{gpu}.") for gpu, value in fields.table_or_empty("gpus").items()},
     )
+
+
+def _gpu(raw: object, where: str, place: str) -> Gpu:
+    fields = _Fields(raw, where, place, Gpu)
+    return Gpu(fields.text("requires"), fields.texts("needs"), fields.texts("lacks"))
 
 
 def _model(raw: object, where: str, index: int) -> Model:

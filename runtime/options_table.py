@@ -275,6 +275,14 @@ BUNDLE_FLAGS = """
 --licenses
 --cache-clear
 --no-browser
+--bench
+--compare
+--calibrate / --no-calibrate
+--local-copy / --no-local-copy
+"""
+
+BUNDLE_INTEGERS = """
+--gpu-timeout
 """
 
 BUNDLE_TEXTS = """
@@ -282,6 +290,7 @@ BUNDLE_TEXTS = """
 -sys --system-prompt
 --extract
 --kernel
+--gpu
 --allow-origin
 """
 
@@ -346,7 +355,6 @@ REFUSED: tuple[tuple[str, str, str], ...] = (
         "",
         "--spec-ngram-min-hits",
     ),
-    ("the benchmark is not part of this version yet; time a call of -p instead", "--bench", ""),
 )
 
 # The spellings that say no to what is refused ask for what is so anyway: they are taken and do nothing.

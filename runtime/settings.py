@@ -9,7 +9,7 @@ imports and 1 ms a class (on a 2 GHz core) before the model even begins to load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from solofile.runtime import options
@@ -19,25 +19,28 @@ from solofile.runtime.options_table import ADDING_UP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the page's settings cost an import that a terminal answer need not pay
+    from solofile.runtime.kernel_path import KernelPath
     from solofile.runtime.manifest import Manifest, Model
     from solofile.runtime.server_settings import ServerSettings
 
 PAGE, SERVER, CHAT, PROMPT = "page", "server", "chat", "prompt"
-HELP, VERSION, DOCTOR, VERIFY, EXTRACT, LICENSES, CACHE_CLEAR = (
-    "help", "version", "doctor", "verify", "extract", "licenses", "cache-clear"
+HELP, VERSION, DOCTOR, BENCH, VERIFY, EXTRACT, LICENSES, CACHE_CLEAR = (
+    "help", "version", "doctor", "bench", "verify", "extract", "licenses", "cache-clear"
 )  # fmt: skip
 SERVING = frozenset({PAGE, SERVER})
-ENGINE = frozenset({PAGE, SERVER, CHAT, PROMPT})
+ENGINE = frozenset({PAGE, SERVER, CHAT, PROMPT, BENCH})
 
 _MODES = {
     "-h": HELP, "--version": VERSION, "--server": SERVER, "--chat": CHAT, "-p": PROMPT, "--doctor": DOCTOR,
-    "--verify": VERIFY, "--extract": EXTRACT, "--licenses": LICENSES, "--cache-clear": CACHE_CLEAR,
+    "--bench": BENCH, "--verify": VERIFY, "--extract": EXTRACT, "--licenses": LICENSES, "--cache-clear": CACHE_CLEAR,
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
-                        "--ssl-cert-file", "--json", "--kernel", "--no-browser"})  # fmt: skip
+                        "--ssl-cert-file", "--json", "--kernel", "--no-browser",
+                        "--compare", "--calibrate", "--local-copy"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
+GPU_TIMEOUT = 60
 
 
 class Launch(NamedTuple):
@@ -45,7 +48,9 @@ class Launch(NamedTuple):
 
     ``core`` are llama-server arguments without the model; ``log_level`` what of llama.cpp's log is printed, 0 (nothing)
     to 5 (all); ``model`` the member that holds the model, empty where no manifest was read. ``prompt`` is what -p was
-    given, ``-`` standing for standard input. ``server`` is None in modes that open no port.
+    given, ``-`` standing for standard input. ``server`` is None in modes that open no port. ``calibrate`` and
+    ``local_copy`` are None where the user says nothing of them. ``gpu_timeout`` are the seconds that a GPU may take for
+    one batch before it counts as hung, 0 for any.
     """
 
     mode: str
@@ -55,6 +60,11 @@ class Launch(NamedTuple):
     system_prompt: str | None = None
     extract_to: str = ""
     kernel: str | None = None
+    gpu: str | None = None
+    gpu_timeout: int = GPU_TIMEOUT
+    calibrate: bool | None = None
+    local_copy: bool | None = None
+    compare: bool = False
     json: bool = False
     browser: bool = False
     log_level: int = 0
@@ -85,6 +95,7 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
     mode = mode_of(given)
     merged = _merge(_defaults(manifest), given)
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
+    flags = {one.option.key: not one.negated for one in merged if not one.values}
     keys = {one.option.key for one in merged}
     return Launch(
         mode=mode,
@@ -94,7 +105,12 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
         system_prompt=texts.get("-sys", manifest.system_prompt if manifest else None),
         extract_to=texts.get("--extract", ""),
         kernel=texts.get("--kernel"),
-        json=_only_with("--json", keys, mode, DOCTOR),
+        gpu=texts.get("--gpu"),
+        gpu_timeout=int(texts.get("--gpu-timeout", GPU_TIMEOUT)),
+        calibrate=flags.get("--calibrate"),
+        local_copy=flags.get("--local-copy"),
+        compare=_only_with("--compare", keys, mode, BENCH),
+        json=_only_with("--json", keys, mode, DOCTOR, BENCH),
         browser=mode == PAGE and "--no-browser" not in keys,
         log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
         port=_port(texts),
@@ -144,9 +160,10 @@ def _model(name: str | None, manifest: Manifest) -> Model:
     raise UnknownName("model", name, [model.name for model in models], where="this bundle")
 
 
-def _only_with(spelling: str, keys: set[str], mode: str, wanted: str) -> bool:
-    if spelling in keys and mode != wanted:
-        raise InputError(f"The option {spelling} goes with --{wanted}: give both or neither.")
+def _only_with(spelling: str, keys: set[str], mode: str, *wanted: str) -> bool:
+    if spelling in keys and mode not in wanted:
+        modes = " or ".join(f"--{name}" for name in wanted)
+        raise InputError(f"The option {spelling} goes with {modes}: give both or neither.")
     return spelling in keys
 
 
@@ -199,26 +216,35 @@ def _listed(text: str) -> list[str]:
     return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
 
 
-def core_arguments(launch: Launch, manifest: Manifest, threads: int, memory: int | None) -> tuple[str, ...]:
-    """What llama.cpp's core is started with: our defaults for this machine and mode first, so that all else wins.
+def given(launch: Launch) -> tuple[Given, ...]:
+    """The options of llama.cpp that the user and the bundle's default arguments give."""
+    return options.parse(launch.core)
+
+
+def core_without(launch: Launch, keys: Set[str]) -> tuple[str, ...]:
+    """The words of these options, without those called ``keys``."""
+    return tuple(word for one in given(launch) if one.option.key not in keys for word in one.words())
+
+
+def core_arguments(launch: Launch, manifest: Manifest, path: KernelPath, memory: int | None) -> tuple[str, ...]:
+    """Our defaults for this mode and model, which stand before the user's options, so that those win.
 
     Without ``--alias`` the API would name the model by the path inside the bundle. One answer needs no empty run to
     warm up: its own prompt reads the same weights. ``memory`` are the bytes that can be had; where the model fits into
     them for sure, llama.cpp need not load it a first time to find that out, a third of a small model's start.
     """
-    given = {one.option.key: one.values for one in options.parse(launch.core)}
+    options_given = {one.option.key: one.values for one in given(launch)}
     model = next(model for model in manifest.models if model.path == launch.model)
-    context = int(given["-c"][0]) if "-c" in given else 0
-    defaults: list[str] = []
-    if "-t" not in given:
-        defaults += ["--threads", str(threads)]
-    if "-a" not in given:
+    context = int(options_given["-c"][0]) if "-c" in options_given else 0
+    defaults: list[str] = ["-c", str(path.context)] if path.context and not context else []
+    if "-a" not in options_given:
         defaults += ["--alias", manifest.name if model.path == manifest.default_model else model.name]
-    if launch.mode == PROMPT and "--warmup" not in given:
+    if launch.mode == PROMPT and "--warmup" not in options_given:
         defaults += ["--no-warmup"]
-    if "-fit" not in given and fits_easily(model, context, memory):
+    fits = path.context or fits_easily(model, context, memory)
+    if "-fit" not in options_given and path.gpu_layers != "auto" and fits:
         defaults += ["--fit", "off"]
-    return (*defaults, *launch.core)
+    return tuple(defaults)
 
 
 def fits_easily(model: Model, context: int, memory: int | None) -> bool:

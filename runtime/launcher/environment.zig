@@ -19,14 +19,41 @@ fn nameOf(text: []const u8) []const u8 {
     return text[0 .. std.mem.indexOfScalar(u8, text, '=') orelse text.len];
 }
 
-/// Would put foreign code or settings into the runtime: preloaded libraries, Python's, PyInstaller's and llama.cpp's own variables.
+/// What names code or settings for the runtime: libraries to preload or to search, GPU drivers and layers to load, and Python's,
+/// PyInstaller's, llama.cpp's and our own variables. The runtime loads what it was packed with and what the system is set up with.
 const dropped = [_][]const u8{
-    "LD_PRELOAD",      "LD_AUDIT",       "GGML_BACKEND_PATH",  "LLAMA_API_KEY",         "_MEIPASS2",
-    "SOLOFILE_BUNDLE", "SOLOFILE_CRASH", "SOLOFILE_CACHE_DIR", "SOLOFILE_LAUNCHER_PID",
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_ORIGIN_PATH",
+    "GCONV_PATH",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "LIBGL_DRIVERS_PATH",
+    "GBM_BACKENDS_PATH",
+    "LIBVA_DRIVERS_PATH",
+    "HIP_PATH",
+    "HSA_TOOLS_LIB",
+    "NVTX_INJECTION64_PATH",
+    "ROCM_PATH",
+    "ZE_ENABLE_ALT_DRIVERS",
+    "LLAMA_API_KEY",
+    "_MEIPASS2",
+    "SOLOFILE_BUNDLE",
+    "SOLOFILE_CACHE_DIR",
+    "SOLOFILE_CHILD",
+    "SOLOFILE_CRASH",
+    "SOLOFILE_LAUNCHER_PID",
 };
-const dropped_prefixes = [_][]const u8{ "LLAMA_ARG_", "_PYI_", "PYTHON" };
+const dropped_prefixes = [_][]const u8{
+    "LLAMA_ARG_", "_PYI_", "PYTHON", "GGML_", "VK_", "OCL_ICD_", "OPENCL_", "CUDA_", "__EGL_", "__GLX_",
+};
+/// These only choose among the devices that there are.
+const kept = [_][]const u8{ "GGML_VK_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER" };
 
 fn isDropped(name: []const u8) bool {
+    for (kept) |other| if (std.mem.eql(u8, name, other)) return false;
     for (dropped) |other| if (std.mem.eql(u8, name, other)) return true;
     for (dropped_prefixes) |prefix| if (std.mem.startsWith(u8, name, prefix)) return true;
     return false;
@@ -45,13 +72,7 @@ pub fn forRuntime(arena: Allocator, block: Block, facts: Facts) error{OutOfMemor
     var result: std.ArrayList(?[*:0]const u8) = .empty;
     for (block) |item| {
         const text = std.mem.span(item orelse continue);
-        const name = nameOf(text);
-        if (isDropped(name)) continue;
-        if (std.mem.eql(u8, name, "LD_LIBRARY_PATH")) {
-            if (try absoluteOnly(arena, text)) |kept| try result.append(arena, kept);
-        } else {
-            try result.append(arena, item);
-        }
+        if (!isDropped(nameOf(text))) try result.append(arena, item);
     }
     try result.append(arena, try print(arena, "SOLOFILE_BUNDLE={s}", .{facts.bundle}));
     try result.append(arena, try print(arena, "SOLOFILE_CACHE_DIR={s}", .{facts.cache}));
@@ -62,20 +83,4 @@ pub fn forRuntime(arena: Allocator, block: Block, facts: Facts) error{OutOfMemor
 
 fn print(arena: Allocator, comptime format: []const u8, arguments: anytype) error{OutOfMemory}![:0]const u8 {
     return std.fmt.allocPrintSentinel(arena, format, arguments, 0);
-}
-
-/// LD_LIBRARY_PATH without what depends on the current folder (an empty element does too); null where nothing is left.
-/// The loader takes ";" for ":" as well.
-fn absoluteOnly(arena: Allocator, text: []const u8) error{OutOfMemory}!?[:0]const u8 {
-    const start = "LD_LIBRARY_PATH=".len;
-    if (text.len < start) return null;
-    var kept: std.ArrayList(u8) = .empty;
-    var elements = std.mem.tokenizeAny(u8, text[start..], ":;");
-    while (elements.next()) |element| {
-        if (element[0] != '/') continue;
-        try kept.append(arena, if (kept.items.len == 0) '=' else ':');
-        try kept.appendSlice(arena, element);
-    }
-    if (kept.items.len == 0) return null;
-    return try print(arena, "LD_LIBRARY_PATH{s}", .{kept.items});
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -41,17 +42,20 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process on a port of its own. ``started``: the clock when it was started."""
+    """A server process on a port of its own. ``started``: the clock when it was; ``log`` gets its standard error."""
 
-    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> None:
         self.port = free_port()
         self.started = time.perf_counter()
-        self.process = subprocess.Popen(
-            [*map(str, command), "--port", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
+        with Path(log or os.devnull).open("w") as errors:
+            self.process = subprocess.Popen(
+                [*map(str, command), "--port", str(self.port)],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
+            )
 
     def wait_healthy(self, limit: float = 60.0) -> float:
         """Seconds from the start of the process until /health answers ok."""

@@ -74,15 +74,19 @@ def test_demo_passes_everything_on() -> None:
 def test_native_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[tuple[object, ...]] = []
 
-    def build(target: str | None, *, kernels: str, reference: bool) -> native.Native:
-        calls.append((target, kernels, reference))
+    def build(target: str | None, *, kernels: str, gpus: str, reference: bool) -> native.Native:
+        calls.append((target, kernels, gpus, reference))
         return native.Native("key", "linux-x86_64", (), tmp_path, tmp_path / "llama-server" if reference else None)
 
     monkeypatch.setattr(native, "build", build)
     assert main(["native", "build", "--target", "linux-x86_64", "--kernels", "host"]) == 0
     assert main(["native", "build"]) == 0
-    assert main(["native", "build", "--reference"]) == 0
-    assert calls == [("linux-x86_64", "host", False), (None, "all", False), (None, "all", True)]
+    assert main(["native", "build", "--gpu", "vulkan", "--reference"]) == 0
+    assert calls == [
+        ("linux-x86_64", "host", "none", False),
+        (None, "all", "none", False),
+        (None, "all", "vulkan", True),
+    ]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path), str(tmp_path), str(tmp_path / "llama-server")]
 
 

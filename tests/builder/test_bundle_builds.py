@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bundles import TARGET
+from bundles import TARGET, make_gpu_pack
 from ggufs import write_gguf
 from solofile.builder import build, commands
 from solofile.builder.cli import main
@@ -281,6 +281,40 @@ def test_inspect(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.
     document = json.loads(capsys.readouterr().out)
     assert (document["path"], document["size"]) == ("x.exe", size)
     assert document["manifest"]["system_prompt"] == "Two\nlines"
+
+
+def test_gpu_backends(gguf_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_gpu_pack(folder / "gpu.zip").close()
+    assert main(["build", str(gguf_path), "--gpu", "vulkan", "--pack", "gpu.zip", "-o", "x.exe"]) == 0
+    gpus = manifest_of(folder / "x.exe").targets["linux-x86_64"].gpus
+    assert sorted(gpus) == ["cuda", "vulkan"]
+    assert gpus["vulkan"].lacks == ("bfloat16", "float e2m1")
+    capsys.readouterr()
+    assert main(["inspect", "x.exe"]) == 0
+    page = capsys.readouterr().out
+    for text in (
+        "GPU backend cuda, needs glibc 2.34, libcuda.so.1, libcudart.so.12\n",
+        "GPU backend vulkan, needs glibc 2.17, libvulkan.so.1; its shaders were compiled without bfloat16, float e2m1",
+        "GPU backends, 2 files",
+        "kernels, 2 files",
+    ):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--gpu", "vulkan"], "holds no GPU backend vulkan: make one that does by “solofile pack build”"),
+        (["--gpu", "vulcan"], "Unknown GPU backend vulcan: did you mean vulkan?"),
+        (["--backend", "libggml-cuda.so"], "--backend does not go with --pack"),
+    ],
+)
+def test_a_given_pack_has_to_hold_what_is_asked_for(
+    gguf_path: Path, pack_path: Path, folder: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", str(gguf_path), "--pack", str(pack_path), *words]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(folder.iterdir())
 
 
 def test_verify_and_extract(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,8 @@ def test_everything(tmp_path: Path) -> None:
         arguments = ["-c", "4096"]
         targets = ["linux-x86_64"]
         kernels = ["x64", "haswell"]
+        gpu = ["vulkan"]
+        backends = ["gpus/libggml-cuda.so"]
         [model]
         url = "https://example.org/m.gguf"
         sha256 = "{SHA.upper()}"
@@ -48,13 +50,15 @@ def test_everything(tmp_path: Path) -> None:
         license_file=tmp_path / "licenses/mit.txt",
         targets=("linux-x86_64",),
         kernels="x64,haswell",
+        gpu="vulkan",
+        backends=(tmp_path / "gpus/libggml-cuda.so",),
     )
 
 
 def test_the_least(tmp_path: Path) -> None:
     recipe = read(tmp_path, '[model]\npath = "m.gguf"')
     assert recipe == Recipe(source=PathSource(tmp_path / "m.gguf"))
-    assert recipe.kernels == "all"
+    assert (recipe.kernels, recipe.gpu, recipe.backends) == ("all", "none", ())
 
 
 def test_wheel(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from solofile.builder.packfile import Pack, PackFacts, PackSource, write_pack
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.archive import End, Member, directory_entry, end_records, local_header, parse_directory, parse_end
 from solofile.runtime.container import TAIL_SIZE, comment_of
-from solofile.runtime.manifest import LlamaCpp, Manifest, Model
+from solofile.runtime.manifest import Gpu, LlamaCpp, Manifest, Model
 
 TARGET = "linux-x86_64"
 LAUNCHER = b"\x7fELF launcher " * 41
@@ -41,10 +41,20 @@ def pack_files() -> list[PackSource]:
     ]
 
 
-def make_pack(path: Path, files: Sequence[PackSource] | None = None) -> Pack:
+def make_pack(path: Path, files: Sequence[PackSource] | None = None, facts: PackFacts = FACTS) -> Pack:
     """Write a tiny pack and open it."""
-    write_pack(path, facts=FACTS, launcher=LAUNCHER, files=pack_files() if files is None else files)
+    write_pack(path, facts=facts, launcher=LAUNCHER, files=pack_files() if files is None else files)
     return Pack.open(path)
+
+
+def make_gpu_pack(path: Path) -> Pack:
+    """Write a tiny pack with two GPU backends and open it."""
+    gpus = {
+        "cuda": Gpu("glibc 2.34", ("libcuda.so.1", "libcudart.so.12"), ()),
+        "vulkan": Gpu("glibc 2.17", ("libvulkan.so.1",), ("bfloat16", "float e2m1")),
+    }
+    backends = [PackSource(f"native/{TARGET}/libggml-{name}.so", name.encode() * 2000, 0o755) for name in gpus]
+    return make_pack(path, [*pack_files(), *backends], dataclasses.replace(FACTS, gpus=gpus))
 
 
 def model_facts(name: str, size: int) -> Model:

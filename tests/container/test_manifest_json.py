@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
-from solofile.runtime.manifest import Manifest
+from solofile.runtime.manifest import Gpu, Manifest
 
 
 @pytest.fixture
@@ -103,6 +103,35 @@ def test_null_where_it_may_be(document: dict[str, Any]) -> None:
     manifest = read(document)
     model = manifest.models[0]
     assert (manifest.system_prompt, model.context_length, model.license) == (None, None, None)
+
+
+GPU = {"requires": "glibc 2.17", "needs": ["libvulkan.so.1"], "lacks": ["bfloat16"]}
+
+
+def test_gpu_backends(document: dict[str, Any]) -> None:
+    target = document["targets"]["linux-x86_64"]
+    assert "gpus" not in target  # so that a bundle without one is what it was before there were any
+    assert read(document).targets["linux-x86_64"].gpus == {}
+    target["gpus"] = {"vulkan": GPU}
+    manifest = read(document)
+    assert manifest.targets["linux-x86_64"].gpus == {"vulkan": Gpu("glibc 2.17", ("libvulkan.so.1",), ("bfloat16",))}
+    assert json.loads(manifest.to_json()) == document
+
+
+@pytest.mark.parametrize(
+    ("gpus", "says"),
+    [
+        ({}, "gpus must be an object that is not empty"),
+        (["vulkan"], "gpus must be an object"),
+        ({"vulkan": None}, r"gpus\.vulkan must be an object"),
+        ({"vulkan": {**GPU, "needs": "libvulkan.so.1"}}, r"gpus\.vulkan\.needs must be a list"),
+        ({"vulkan": {"requires": "", "lacks": []}}, r"gpus\.vulkan\.needs is missing"),
+    ],
+)
+def test_malformed_gpu_backends(document: dict[str, Any], gpus: object, says: str) -> None:
+    document["targets"]["linux-x86_64"]["gpus"] = gpus
+    with pytest.raises(DamagedBundle, match=says):
+        read(document)
 
 
 def test_newer_format_is_not_called_damage(document: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def start(native_dir: str, place: str, options: list[str]) -> LlamaEngine:
     facts = json.loads(place)
     member = Member("the-model.gguf", Path(facts["file"]), facts["offset"], facts["size"])
     backend = Path(native_dir) / "libggml-cpu-x64.so"
-    return LlamaEngine.start(Path(native_dir), backend, ["-m", member.name, "-np", "2", *options], [member])
+    return LlamaEngine.start(Path(native_dir), [backend], ["-m", member.name, "-np", "2", *options], [member])
 
 
 def props(engine: LlamaEngine) -> dict[str, object]:

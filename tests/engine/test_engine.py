@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from solofile.builder.inputs import LLAMA_CPP_COMMIT
-from solofile.runtime.engine import CLIENT_CLOSED_REQUEST, LlamaEngine, Member
+from solofile.runtime.engine import LlamaEngine, Member
 from solofile.runtime.engine_api import Request, Upload
+from solofile.runtime.engine_call import CLIENT_CLOSED_REQUEST
 from solofile.runtime.errors import EngineError, InputError
 
 
@@ -168,30 +169,30 @@ def test_a_wrong_option_is_an_error_that_names_it(
     native_dir: Path, backend: Path, options: list[str], said: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        LlamaEngine.start(native_dir, backend, options, [])
+        LlamaEngine.start(native_dir, [backend], options, [])
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["--version", "--help", "--cache-list", "--completion-bash", "--list-devices"])
 def test_an_option_that_would_exit_does_not(native_dir: Path, backend: Path, option: str) -> None:
     with pytest.raises(InputError):
-        LlamaEngine.start(native_dir, backend, [option], [])
+        LlamaEngine.start(native_dir, [backend], [option], [])
 
 
 def test_a_library_that_is_not_there_is_named(tmp_path: Path, backend: Path) -> None:
     with pytest.raises(EngineError, match="libggml-base"):
-        LlamaEngine.start(tmp_path, backend, [], [])
+        LlamaEngine.start(tmp_path, [backend], [], [])
 
 
 def test_a_backend_that_is_no_library_is_named(native_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "libggml-cpu-none.so").write_bytes(b"nothing")
     with pytest.raises(EngineError, match="libggml-cpu-none"):
-        LlamaEngine.start(native_dir, tmp_path / "libggml-cpu-none.so", [], [])
+        LlamaEngine.start(native_dir, [tmp_path / "libggml-cpu-none.so"], [], [])
 
 
 def test_a_member_that_cannot_be_read_is_named(native_dir: Path, backend: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"gone\.gguf"):
-        LlamaEngine.start(native_dir, backend, [], [Member("gone.gguf", tmp_path / "gone", 0, 1)])
+        LlamaEngine.start(native_dir, [backend], [], [Member("gone.gguf", tmp_path / "gone", 0, 1)])
 
 
 def test_the_routes_are_those_of_server_cpp(engine: LlamaEngine, llama_cpp_source: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from solofile.builder.elf import ElfError, is_elf, newest_glibc, read_needs
+from solofile.builder.elf import MACHINES, ElfError, is_elf, newest_glibc, read_interface, read_needs
 
 PYTHON = Path(sys.executable).resolve()
 
@@ -46,3 +47,18 @@ def test_text_is_not_elf(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert not is_elf(tmp_path / "a")
     assert not is_elf(tmp_path / "empty")
+
+
+def test_the_interface_of_a_library(native_dir: Path) -> None:
+    library = native_dir / "libggml-base.so"
+    interface = read_interface(library)
+    assert interface.machine == MACHINES["x86_64"]
+    for option, found in (("--defined-only", interface.defined), ("--undefined-only", interface.undefined)):
+        done = subprocess.run(["nm", "-D", option, library], capture_output=True, text=True, check=True, timeout=60)
+        rows = [line.split() for line in done.stdout.splitlines()]
+        assert {row[-1].partition("@")[0] for row in rows if row[-2] not in "wv"} == found
+
+
+def test_a_program_has_no_interface(reference_server: Path) -> None:
+    with pytest.raises(ElfError, match="not a shared library"):
+        read_interface(reference_server)

@@ -194,7 +194,7 @@ def fake_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]
         made = tmp_path / "bin"
         made.mkdir(exist_ok=True)
         for name in cmake_targets:
-            file = native.CORE.get(name) or (name if name == native.REFERENCE else f"lib{name}.so")
+            file = native.CORE.get(name) or (name if name in native.REFERENCE_PROGRAMS else f"lib{name}.so")
             (made / file).write_text(f"{name} {len(asked)}")
         return made
 
@@ -219,7 +219,7 @@ def test_the_reference_comes_with_what_it_loads() -> None:
     built = native.build("linux-x86_64", kernels="x64", reference=True)
     assert built.reference is not None
     there = {path.name for path in built.reference.parent.iterdir()}
-    assert there >= {"llama-server", "libggml.so", "libggml-base.so", "libggml-cpu-x64.so"}
+    assert there >= {"llama-server", "llama-quantize", "libggml.so", "libggml-base.so", "libggml-cpu-x64.so"}
 
 
 def test_a_changed_or_removed_library_is_built_again(fake_tree: list[list[str]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from solofile.builder import freezing, inputs, libpython, licenses, pack
+from solofile.builder import apt, freezing, inputs, libpython, licenses, pack
 from solofile.builder.errors import BuildError, ToolError
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Debian:
     """A Debian with a static Python 3.11."""
     system = Debian(tmp_path)
     monkeypatch.setenv("SOLOFILE_BUILD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(libpython, "_run", system.run)
+    monkeypatch.setattr(apt, "run", system.run)
     monkeypatch.setattr(libpython, "NAME", "libpython3.11")
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     return system

@@ -12,9 +12,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
+    "arm",
+    "control_groups",
+    "cpuid",
+    "gpus",
+    "group_mounts",
     "hardware",
+    "hardware_linux",
+    "hardware_macos",
+    "hardware_windows",
     "kernels",
     "options",
+    "system_files",
+    "topology",
+    "vulkan_files",
+    "windows_processors",
 }
 """The runtime's modules that both halves must agree on."""
 

@@ -52,6 +52,6 @@ def start(engine: FakeEngine) -> boot.Starter:
 
     def start_fake(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
         machine = hardware.detect()
-        return boot.Started(engine, boot.choose(launch, bundle, machine, environ), machine.threads)
+        return boot.Started(engine, boot.choose(launch, bundle, machine, environ))
 
     return start_fake

@@ -39,7 +39,7 @@ def main() -> None:
 
     def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
         machine = hardware.detect()
-        return boot.Started(make_engine(scene), boot.choose(launch, bundle, machine, environ), machine.threads)
+        return boot.Started(make_engine(scene), boot.choose(launch, bundle, machine, environ))
 
     cli.main.__defaults__ = (None, None, None, start)
     program.run()

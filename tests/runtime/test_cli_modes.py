@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_bundle import LICENSE, make_bundle, model
-from solofile.runtime import boot, browser, cli, serving
+from solofile.runtime import browser, cli, selection, serving
 from solofile.runtime.cache import Wanted
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -26,7 +26,7 @@ def test_help_needs_no_bundle_and_names_every_mode_and_core_option() -> None:
     code, text = run("--help", {})
     assert code == 0
     assert max(map(len, text.splitlines())) <= 120
-    modes = "--server --chat -p, --doctor --verify --extract --licenses --cache-clear"
+    modes = "--server --chat -p, --doctor --bench --verify --extract --licenses --cache-clear"
     assert [word for word in f"{modes} -ngl --temp".split() if word not in text] == []
 
 
@@ -70,16 +70,12 @@ def test_doctor_as_json_and_as_text(environ: dict[str, str]) -> None:
     code, text = run("--doctor --json", environ)
     report = json.loads(text)
     assert code == 0
-    assert report["kernels"]["chosen"] in ("haswell", "x64")
-    assert report["kernels"]["available"] == ["haswell", "x64"]
-    assert {one["variant"] for one in report["kernels"]["rejected"]} >= {"sapphirerapids", "zen4"}
+    assert "SOLOFILE_NATIVE_DIR is not set" in report["choice"]["error"]
     assert report["bundle"]["models"][0]["quantization"] == "Q4_1"
     assert report["hardware"]["threads"] >= 1
     assert report["cache"]["path"] == environ["SOLOFILE_CACHE_DIR"]
     code, text = run("--doctor", environ)
     assert code == 0
-    assert f"  chosen: {report['kernels']['chosen']}\n" in text
-    assert "    zen4: " in text
     assert f"{target()}: glibc 2.17" in text
 
 
@@ -91,11 +87,6 @@ def test_doctor_of_a_damaged_bundle_still_shows_the_machine(environ: dict[str, s
     assert code == 0
     assert str(damaged) in report["bundle"]["error"]
     assert report["hardware"]["cpu"]
-
-
-def test_doctor_says_why_a_forced_variant_cannot_be(environ: dict[str, str]) -> None:
-    report = json.loads(run("--doctor --json --kernel zen4", environ)[1])
-    assert "Unknown kernel variant zen4 in this bundle" in report["kernels"]["error"]
 
 
 def test_doctor_lists_crashes_and_cache(environ: dict[str, str]) -> None:
@@ -111,10 +102,10 @@ def test_doctor_lists_crashes_and_cache(environ: dict[str, str]) -> None:
         ("--nonsense", 2, "Unknown option --nonsense"),
         ("--server --chat", 2, "ask for different things"),
         ("-hf a/b", 2, "The option -hf is not offered by a bundle: it downloads a model"),
-        ("--bench", 2, "The option --bench is not offered by a bundle: the benchmark is not part of this version yet"),
+        ("--server --compare", 2, "The option --compare goes with --bench: give both or neither"),
+        ("--server --json", 2, "The option --json goes with --doctor or --bench: give both or neither"),
         ("-m other", 2, "Unknown model other in this bundle"),
         ("--server --port 70000", 2, "There is no port 70000"),
-        ("--server --kernel zen9", 2, "Unknown kernel variant zen9"),
     ],
 )
 def test_bad_input(
@@ -141,12 +132,13 @@ def test_damaged_bundle_is_refused(environ: dict[str, str], tmp_path: Path, caps
 
 def test_bundle_for_another_system(environ: dict[str, str]) -> None:
     with Bundle.open(environ["SOLOFILE_BUNDLE"]) as bundle, pytest.raises(InputError, match="and not for plan9-mips"):
-        boot.available_kernels(bundle, "plan9-mips")
+        selection.offered(bundle, "plan9-mips")
 
 
 def test_kernel_library_comes_out_of_the_bundle(environ: dict[str, str]) -> None:
     with Bundle.open(environ["SOLOFILE_BUNDLE"]) as bundle:
-        path, lock = boot.kernel_library(bundle, target(), "x64", Path(environ["SOLOFILE_CACHE_DIR"]), lambda _: None)
+        place = selection.Place(bundle, Path(environ["SOLOFILE_CACHE_DIR"]), Path("/none"))
+        path, lock = selection.library(place, target(), "cpu-x64", lambda _: None)
         part = bundle.part(f"native/{target()}/libggml-cpu-x64.so")
     assert lock is not None
     lock.close()
@@ -155,11 +147,11 @@ def test_kernel_library_comes_out_of_the_bundle(environ: dict[str, str]) -> None
 
 
 def test_native_folder_of_the_environment_counts_in_a_source_tree_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert boot.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path("/there")
+    assert selection.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path("/there")
     with pytest.raises(InputError):
-        boot.native_folder({})
+        selection.native_folder({})
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert boot.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path(sys.executable).parent / "native"
+    assert selection.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path(sys.executable).parent / "native"
 
 
 def test_default_arguments_that_no_bundle_may_hold(

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from solofile.builder import inputs, paths
+from solofile.runtime import kernels
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
-from solofile.runtime.kernels import FLAGS, VARIANTS, choose_variant, missing, score
+from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, X86, choose_variant, missing, score
 
 BASE = "fpu sse sse2 cx16 lahf_lm syscall nx"
 SSE42 = f"{BASE} pni ssse3 sse4_1 sse4_2 popcnt"
@@ -42,10 +44,10 @@ MACHINES = {
 @pytest.mark.parametrize("machine", MACHINES)
 def test_choice_among_all(machine: str) -> None:
     flags, wanted = MACHINES[machine]
-    choice = choose_variant(frozenset(flags.split()), VARIANTS)
+    choice = choose_variant(frozenset(flags.split()), X86)
     assert choice.variant == wanted
     assert missing(wanted, frozenset(flags.split())) == []
-    assert {name for name, _ in choice.rejected} == set(VARIANTS) - {wanted}
+    assert {name for name, _ in choice.rejected} == set(X86) - {wanted}
 
 
 def test_best_of_what_the_bundle_holds() -> None:
@@ -70,13 +72,13 @@ def test_after_a_crash_the_plainest() -> None:
 
 def test_forced() -> None:
     features = frozenset(MACHINES["Haswell"][0].split())
-    assert choose_variant(features, VARIANTS, forced="sse42").variant == "sse42"
+    assert choose_variant(features, X86, forced="sse42").variant == "sse42"
     with pytest.raises(
         InputError, match=r"^The kernel variant zen4 needs AVX512, .* this CPU lacks: leave --kernel out"
     ):
-        choose_variant(features, VARIANTS, forced="zen4")
+        choose_variant(features, X86, forced="zen4")
     with pytest.raises(UnknownName, match="Unknown kernel variant haswel in this bundle: did you mean haswell"):
-        choose_variant(features, VARIANTS, forced="haswel")
+        choose_variant(features, X86, forced="haswel")
 
 
 def test_none_runs() -> None:
@@ -84,21 +86,65 @@ def test_none_runs() -> None:
         choose_variant(frozenset(), ["haswell"])
 
 
-@pytest.mark.usefixtures("native_dir")
-def test_variants_are_ggmls() -> None:
-    """The variants, what they need and how they rank, read from ggml's sources."""
-    from solofile.builder import inputs
+ARM = {
+    "Cortex-A72": ("fp asimd evtstrm aes crc32 cpuid", ARM_LINUX, "armv8.0_1"),
+    "Neoverse N1": ("fp asimd fphp asimdhp asimddp atomics", ARM_LINUX, "armv8.2_2"),
+    "A64FX": ("fp asimd fphp asimdhp asimddp sve", ARM_LINUX, "armv8.2_3"),
+    "Neoverse V1": ("fp asimd fphp asimdhp asimddp sve i8mm bf16", ARM_LINUX, "armv8.6_1"),
+    "Neoverse V2": ("fp asimd fphp asimdhp asimddp sve i8mm bf16 sve2", ARM_LINUX, "armv8.6_2"),
+    "i8mm without SVE": ("fp asimd fphp asimdhp asimddp i8mm", ARM_LINUX, "armv8.2_2"),
+    "M1": ("asimd fphp asimdhp asimddp", ARM_MACOS, "apple_m1"),
+    "M2": ("asimd fphp asimdhp asimddp i8mm bf16", ARM_MACOS, "apple_m2_m3"),
+    "M4": ("asimd fphp asimdhp asimddp i8mm bf16 sme", ARM_MACOS, "apple_m4"),
+}
 
-    source = inputs.llama_source() / "vendor/llama.cpp/ggml/src"
-    lists = re.findall(r"ggml_add_cpu_backend_variant\((\w+) *([A-Z0-9_ ]*)\)", (source / "CMakeLists.txt").read_text())
-    x86 = {name: frozenset(features.split()) for name, features in lists if set(features.split()) <= set(FLAGS)}
-    theirs = {name: needs for name, needs in x86.items() if needs or name == "x64"}
-    assert theirs == {name: frozenset(needs) for name, needs in VARIANTS.items()}
-    assert {name: _ggml_score(source, needs) for name, needs in theirs.items()} == {n: score(n) for n in VARIANTS}
+
+@pytest.mark.parametrize("machine", ARM)
+def test_choice_on_arm(machine: str) -> None:
+    flags, table, wanted = ARM[machine]
+    choice = choose_variant(frozenset(flags.split()), table)
+    assert choice.variant == wanted
+    assert {name for name, _ in choice.rejected} == set(table) - {wanted}
 
 
-def _ggml_score(source: Path, needs: frozenset[str]) -> int:
-    text = (source / "ggml-cpu/arch/x86/cpu-feats.cpp").read_text()
-    blocks = re.findall(r"#ifdef GGML_(\w+)\n(.*?)#endif", text, re.DOTALL)
+@pytest.fixture(scope="module")
+def ggml() -> Path:
+    """ggml's sources."""
+    source = paths.build_cache() / "sources" / inputs.LLAMA.stem / "vendor/llama.cpp/ggml/src"
+    if not source.is_dir():
+        pytest.skip("the sources of llama.cpp are not in the build cache: `solofile native build` fetches them")
+    return source
+
+
+def test_variants_are_ggmls(ggml: Path) -> None:
+    """The variants and what they need, read from ggml's build description."""
+    text = (ggml / "CMakeLists.txt").read_text()
+    lines = re.findall(r"ggml_add_cpu_backend_variant\(([\w.]+) *([A-Z0-9_ ]*)\)", text)
+    found = {name: tuple(needs.split()) for name, needs in lines}
+    elsewhere = ("android_", "power", "z1", "riscv64_")
+    assert {name: needs for name, needs in found.items() if not name.startswith(elsewhere)} == kernels.VARIANTS
+
+
+def test_scores_are_ggmls(ggml: Path) -> None:
+    assert scores(ggml, "x86", "GGML_", X86) == {name: score(name) for name in X86}
+    arm = ARM_LINUX | ARM_MACOS
+    assert scores(ggml, "arm", "GGML_USE_", arm) == {name: score(name) for name in arm}
+
+
+def scores(ggml: Path, arch: str, prefix: str, table: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    """What cpu-feats.cpp adds up for each variant."""
+    text = (ggml / f"ggml-cpu/arch/{arch}/cpu-feats.cpp").read_text()
+    blocks = re.findall(rf"#ifdef {prefix}(\w+)\n(.*?)#endif", text, re.DOTALL)
     shifts = {name: re.search(r"score \+= 1(?:<<(\d+))?;", block) for name, block in blocks}
-    return 1 + sum(1 << int(shift[1] or 0) for name, shift in shifts.items() if shift and name in needs)
+    points = {name: 1 << int(shift[1] or 0) for name, shift in shifts.items() if shift}
+    return {name: 1 + sum(points.get(need, 0) for need in needs) for name, needs in table.items()}
+
+
+def test_every_feature_is_known(ggml: Path) -> None:
+    """Each feature that a variant needs has its flags, and ggml looks at no more than those."""
+    needed = {need for table in kernels.FAMILIES for needs in table.values() for need in needs}
+    assert needed == set(kernels.FLAGS)
+    checks = re.findall(r"if \(!is\.(\w+)\(\)\)", (ggml / "ggml-cpu/arch/x86/cpu-feats.cpp").read_text())
+    flags = {flag.replace("_", "") for flags in kernels.FLAGS.values() for flag in flags}
+    spelled = {check.lower().replace("_", "") for check in checks}
+    assert spelled - flags == set()

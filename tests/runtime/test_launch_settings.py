@@ -10,9 +10,12 @@ import pytest
 from small_bundle import manifest, model
 from solofile.runtime import settings
 from solofile.runtime.errors import InputError, RefusedOption, UnknownName
+from solofile.runtime.kernel_path import KernelPath
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.server_settings import ServerSettings
 from solofile.runtime.settings import Launch, core_arguments, fits_easily, has_template, resolve
+
+PATH = KernelPath("x64")
 
 
 def launch(words: str, found: Manifest | None = None, environ: Mapping[str, str] | None = None) -> Launch:
@@ -176,19 +179,25 @@ def test_modes_that_need_no_manifest_resolve_without_one() -> None:
     assert found == Launch("doctor", kernel="x64")
 
 
-def test_core_arguments_name_threads_and_model_unless_given() -> None:
+def test_core_arguments_name_the_model_unless_given() -> None:
     found = manifest(model("small"), model("large"))
-    assert core_arguments(launch("--chat", found), found, 3, None) == ("--threads", "3", "--alias", "tiny")
-    assert core_arguments(launch("--chat -m large", found), found, 3, None) == ("--threads", "3", "--alias", "large")
-    assert core_arguments(launch("--chat -t 1 -a me", found), found, 3, None) == ("-t", "1", "-a", "me")
+    assert core_arguments(launch("--chat", found), found, PATH, None) == ("--alias", "tiny")
+    assert core_arguments(launch("--chat -m large", found), found, PATH, None) == ("--alias", "large")
+    assert core_arguments(launch("--chat -t 1 -a me", found), found, PATH, None) == ()
+    shorter = PATH._replace(context=4096)
+    assert core_arguments(launch("--chat", found), found, shorter, None)[:2] == ("-c", "4096")
 
 
 def test_what_surely_fits_is_not_measured_first() -> None:
     found = manifest()  # 135,000 weights, 8192 tokens: 4096 bytes and at most 264 bytes a token
     need = 2 * (4096 + 8192 * 135_000 // 512)
-    assert core_arguments(launch("--chat", found), found, 1, need + 2)[-2:] == ("--fit", "off")
+    assert core_arguments(launch("--chat", found), found, PATH, need + 2)[-2:] == ("--fit", "off")
+    assert core_arguments(launch("--chat", found), found, PATH._replace(gpu_layers="auto"), need + 2) == (
+        "--alias",
+        "tiny",
+    )
     for words, memory in (("", need), ("", None), ("-c 9000", need + 2), ("-fit on", need * 9)):
-        assert "off" not in core_arguments(launch(f"--chat {words}", found), found, 1, memory)
+        assert "off" not in core_arguments(launch(f"--chat {words}", found), found, PATH, memory)
 
 
 def test_a_model_of_unknown_context_is_measured() -> None:
@@ -199,9 +208,9 @@ def test_a_model_of_unknown_context_is_measured() -> None:
 
 def test_one_answer_is_not_warmed_up_for() -> None:
     found = manifest()
-    assert "--no-warmup" in core_arguments(launch("-p x", found), found, 1, None)
-    assert "--no-warmup" not in core_arguments(launch("-p x --warmup", found), found, 1, None)
-    assert "--no-warmup" not in core_arguments(launch("--server", found), found, 1, None)
+    assert "--no-warmup" in core_arguments(launch("-p x", found), found, PATH, None)
+    assert "--no-warmup" not in core_arguments(launch("-p x --warmup", found), found, PATH, None)
+    assert "--no-warmup" not in core_arguments(launch("--server", found), found, PATH, None)
 
 
 def test_template_of_the_model_or_of_the_user() -> None:

@@ -12,7 +12,9 @@ from solofile.runtime import options, options_table
 from solofile.runtime.errors import InputError, RefusedOption, UnknownName
 from solofile.runtime.options import CORE, IGNORED, OURS, REFUSED, Option, every, find, parse
 
-BUNDLE_ONLY = frozenset(f"{options_table.BUNDLE_FLAGS} {options_table.BUNDLE_TEXTS} --bench".split())
+BUNDLE_ONLY = frozenset(
+    f"{options_table.BUNDLE_FLAGS} {options_table.BUNDLE_INTEGERS} {options_table.BUNDLE_TEXTS}".split()
+) - {"/"}
 NEVER_PASSED = (
     "-hf", "-hff", "-hft", "-mu", "-dr", "-mmu", "-hfd", "--offline", "-cl", "--tools", "--tools-runtime", "-ag",
     "--mcp-servers-config", "--mcp-servers-json", "--ui-mcp-proxy", "--webui-mcp-proxy", "--models-dir",

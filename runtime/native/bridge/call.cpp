@@ -1,3 +1,4 @@
+#include "busy.h"
 #include "engine.h"
 #include "text.h"
 
@@ -111,6 +112,24 @@ int sf_engine_wait(sf_engine * engine, int timeout_ms) {
     } catch (...) {
         return SF_FAILED;
     }
+}
+
+size_t sf_calibration(sf_engine * engine, char * out, size_t size) {
+    try {
+        return put_text(engine->it->calibration_text(), out, size);
+    } catch (...) {
+        return 0;
+    }
+}
+
+int sf_engine_reading(sf_engine * engine, uint64_t * done, uint64_t * total) {
+    return engine->it->is_reading(done, total) ? 1 : 0;
+}
+
+int sf_engine_busy(sf_engine *, uint64_t * milliseconds) {
+    const int64_t time = solofile::busy_milliseconds();
+    *milliseconds      = time < 0 ? 0 : (uint64_t) time;
+    return time < 0 ? 0 : 1;
 }
 
 int sf_engine_stop(sf_engine * engine, int timeout_ms) {

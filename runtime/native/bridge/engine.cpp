@@ -1,31 +1,21 @@
 #include "engine.h"
 
+#include "core.h"
 #include "json.h"
 #include "last_error.h"
 #include "llama.h"
-#include "log.h"
 #include "parser.h"
 #include "server-common.h"
 #include "server-stream.h"
 
 #include <chrono>
-#include <clocale>
 #include <mutex>
 
 namespace solofile {
 
 using clock = std::chrono::steady_clock;
 
-static void initialize_once() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        std::setlocale(LC_NUMERIC, "C"); // as server.cpp does: numbers in prompts and JSON
-        llama_log_set(common_log_default_callback, nullptr);
-        llama_backend_init();
-    });
-}
-
-engine::engine(const std::vector<std::string> & arguments) {
+engine::engine(const std::vector<std::string> & arguments) : wishes_(take_wishes()), reading_(wishes_.read_first) {
     initialize_once();
     forget_errors();
     parse_arguments(arguments, params_);
@@ -45,33 +35,14 @@ engine::~engine() {
         loop_.detach(); // stop() was not called or did not end: the process is about to end
         context_.release();
         core_routes_.release();
-    }
-}
-
-// What server.cpp settles between parsing and loading.
-static void settle(common_params & params) {
-    if (params.embedding && params.n_batch > params.n_ubatch) {
-        params.n_batch = params.n_ubatch; // embeddings need all tokens of an input in one physical batch
-    }
-    if (params.n_parallel < 0) {
-        params.n_parallel = 4;
-        params.kv_unified = true;
-    }
-    const bool pool_auto_sized = params.kv_unified_per_slot > 0 && params.n_ctx == 0 &&
-                                 (uint32_t) params.fit_params_min_ctx != UINT32_MAX;
-    if (pool_auto_sized) {
-        params.n_ctx = params.n_parallel * params.kv_unified_per_slot;
-    }
-    const auto name = params.model.get_name();
-    if (params.model_alias.empty() && !name.empty()) {
-        params.model_alias.insert(name);
+        pools_.release();
     }
 }
 
 void engine::run() {
     bool loaded = false;
     try {
-        loaded = load();
+        loaded = read() && load();
     } catch (const std::exception & e) {
         set_state(SF_FAILED, e.what());
     } catch (...) {
@@ -80,6 +51,7 @@ void engine::run() {
     if (loaded) {
         set_state(SF_READY, "");
         try {
+            calibrate();
             context_->start_loop();
         } catch (const std::exception & e) {
             set_state(SF_FAILED, e.what());
@@ -90,6 +62,14 @@ void engine::run() {
     std::lock_guard<std::mutex> lock(mutex_);
     loop_ended_ = true;
     changed_.notify_all();
+}
+
+// False when the engine was stopped meanwhile; from here on a stop has to wait for the load.
+bool engine::read() {
+    reading_.run([this] { return stopping_.load(); });
+    std::lock_guard<std::mutex> lock(mutex_);
+    may_stop_ = false;
+    return !stopping_;
 }
 
 bool engine::load() {
@@ -119,6 +99,34 @@ void engine::watch_context() {
         llama_set_abort_callback(
             context, [](void * self) { return ((engine *) self)->stopping_.load(std::memory_order_relaxed); }, this);
     }
+    if (context != nullptr && pools_) {
+        pools_->use(context, calibration_.threads, calibration_.threads_batch);
+    }
+}
+
+// On the loop's thread, before the loop: a request that comes meanwhile waits for it in the queue, and ends it.
+void engine::calibrate() {
+    llama_context * context = context_->get_llama_context();
+    if (wishes_.calibration.seconds <= 0 || context == nullptr) {
+        return;
+    }
+    const auto stop = [this] { return wanted_.load() || stopping_.load(); };
+    pools_          = std::make_unique<thread_pools>(params_);
+    calibration_    = solofile::calibrate(context, params_, wishes_.calibration, *pools_, stop);
+    watch_context();
+    std::lock_guard<std::mutex> lock(mutex_);
+    calibration_text_ = calibration_.json();
+}
+
+std::string engine::calibration_text() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return calibration_text_;
+}
+
+bool engine::is_reading(uint64_t * done, uint64_t * total) const {
+    *done  = reading_.done();
+    *total = reading_.total();
+    return reading_.under_way();
 }
 
 void engine::set_state(sf_state state, const std::string & message) {
@@ -153,11 +161,11 @@ bool engine::stop(int timeout_ms) {
         if (state_ == SF_STOPPED) {
             return true;
         }
-        if (state_ == SF_LOADING) {
+        if (state_ == SF_LOADING && !may_stop_) {
             return false;
         }
+        stopping_ = true; // every open call's should_stop, llama's abort callback, and the reading's end
     }
-    stopping_ = true; // every open call's should_stop, and llama's abort callback
     server_stream_session_manager_stop();
     bool all_calls = false;
     end_calls(deadline, all_calls);
@@ -168,6 +176,7 @@ bool engine::stop(int timeout_ms) {
     table_.clear();
     core_routes_.reset();
     context_.reset();
+    pools_.reset();
     set_state(SF_STOPPED, "");
     return true;
 }
@@ -232,6 +241,7 @@ const route * engine::find(const std::string & method, const std::string & path,
     } else {
         for (const auto & route : table_) {
             if (method == route.method && match_path(route.path, path, params)) {
+                wanted_ = wanted_ || waits_for_loop(route);
                 return &route;
             }
         }

@@ -2,8 +2,11 @@
 #pragma once
 
 #include "bridge.h"
+#include "calibrate.h"
 #include "common.h"
+#include "reading.h"
 #include "routes.h"
+#include "wishes.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -32,20 +35,28 @@ class engine {
     const route * find(const std::string & method, const std::string & path, std::map<std::string, std::string> & params,
                        server_http_res_ptr & refusal);
 
+    std::string calibration_text(); // empty while there is none
+    bool        is_reading(uint64_t * done, uint64_t * total) const;
+
     bool stopping() const { return stopping_; }
     void opened(call * c);
     void closed(call * c);
 
   private:
     void run();
+    bool read();
     bool load();
     void watch_context();
+    void calibrate();
     void set_state(sf_state state, const std::string & message);
     bool end_loop(std::chrono::steady_clock::time_point deadline);
     void end_calls(std::chrono::steady_clock::time_point deadline, bool & all);
 
     common_params                   params_; // the core keeps references to it
+    const wishes                    wishes_;
     std::unique_ptr<server_context> context_;
+    std::unique_ptr<thread_pools>   pools_; // once calibrated
+    calibration                     calibration_;
     std::unique_ptr<server_routes>  core_routes_;
     std::vector<route>              table_;
 
@@ -53,11 +64,15 @@ class engine {
     std::condition_variable changed_;
     sf_state                state_ = SF_LOADING;
     std::string             message_;
+    std::string             calibration_text_;
     bool                    loop_ended_ = false;
+    bool                    may_stop_   = true; // while nothing is loaded
     std::set<call *>        calls_;
 
     std::atomic<float> progress_{ 0.0f };
     std::atomic<bool>  stopping_{ false };
+    std::atomic<bool>  wanted_{ false }; // a request needs the loop
+    reading            reading_;
     std::thread        loop_;
 };
 

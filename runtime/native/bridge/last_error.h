@@ -1,4 +1,4 @@
-// What the core has logged as an error.
+// What the core logs: what it has logged as an error, and how to keep it quiet.
 #pragma once
 
 #include <string>
@@ -7,5 +7,12 @@ namespace solofile {
 
 void        forget_errors();
 std::string first_error(); // since forget_errors: the cause; the later ones mostly repeat it
+
+// While one lives, llama.cpp's own lines count as debugging, whatever they say: for work that no user asked about. Its
+// errors are kept as ever.
+struct quiet_log {
+    quiet_log();
+    ~quiet_log();
+};
 
 } // namespace solofile

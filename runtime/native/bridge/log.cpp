@@ -20,6 +20,7 @@ namespace {
 std::atomic<int> threshold{ LOG_DEFAULT_LLAMA }; // set by the parser's --verbosity
 std::atomic<int> allowed{ 0 };                   // set by sf_log_level: nothing above it is printed
 std::atomic<bool> jsonl{ false };
+std::atomic<int> quiet{ 0 };                     // living quiet_log
 
 std::string level_letter(ggml_log_level level) {
     switch (level) {
@@ -53,11 +54,16 @@ struct common_log {
     bool        timestamps = false;
     bool        paused     = false;
 
-    void add(ggml_log_level level, const std::string & text) {
+    void keep_error(ggml_log_level level, const std::string & text) {
         std::lock_guard<std::mutex> lock(mutex);
         if (level == GGML_LOG_LEVEL_ERROR && error.empty()) {
             error = text;
         }
+    }
+
+    void add(ggml_log_level level, const std::string & text) {
+        keep_error(level, text);
+        std::lock_guard<std::mutex> lock(mutex);
         if (paused) {
             return;
         }
@@ -102,6 +108,10 @@ int common_log_get_verbosity(enum ggml_log_level level) {
 
 // llama's and ggml's own lines come through here.
 void common_log_default_callback(enum ggml_log_level level, const char * text, void *) {
+    if (quiet > 0) {
+        common_log_main()->keep_error(level, text);
+        level = GGML_LOG_LEVEL_DEBUG;
+    }
     if (common_log_get_verbosity(level) <= common_log_get_verbosity_thold()) {
         common_log_main()->add(level, text);
     }
@@ -176,6 +186,9 @@ std::string first_error() {
     }
     return text;
 }
+
+quiet_log::quiet_log() { quiet++; }
+quiet_log::~quiet_log() { quiet--; }
 
 } // namespace solofile
 

@@ -7,9 +7,7 @@
 #include "llama.h"
 #include "text.h"
 
-#include <cstdio>
 #include <map>
-#include <memory>
 #include <mutex>
 
 namespace solofile {
@@ -22,7 +20,7 @@ const member * member_being_loaded() {
     return loading;
 }
 
-static bool find_member(const char * name, member & found) {
+bool find_member(const char * name, member & found) {
     std::lock_guard<std::mutex> lock(members_mutex);
     const auto                  it = members.find(name);
     if (it != members.end()) {
@@ -31,12 +29,7 @@ static bool find_member(const char * name, member & found) {
     return it != members.end();
 }
 
-struct close_file {
-    void operator()(FILE * file) const { std::fclose(file); }
-};
-using file_ptr = std::unique_ptr<FILE, close_file>;
-
-static file_ptr open_member(const member & m) {
+file_ptr open_member(const member & m) {
     file_ptr file(ggml_fopen(m.file.c_str(), "rb")); // UTF-8 paths on Windows too
 #if defined(_WIN32)
     const bool sought = file && _fseeki64(file.get(), (int64_t) m.offset, SEEK_SET) == 0;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 #include <string>
 
 namespace solofile {
@@ -11,6 +13,17 @@ struct member {
     uint64_t    offset; // of the first byte, from the start of the file
     uint64_t    size;   // bytes
 };
+
+// False when no member has that name.
+bool find_member(const char * name, member & found);
+
+struct close_file {
+    void operator()(FILE * file) const { std::fclose(file); }
+};
+using file_ptr = std::unique_ptr<FILE, close_file>;
+
+// The member's file, standing at the member's first byte; nullptr when it cannot be opened.
+file_ptr open_member(const member & m);
 
 // The member whose loading is under way on this thread, or nullptr.
 const member * member_being_loaded();

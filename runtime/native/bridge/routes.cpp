@@ -6,6 +6,8 @@
 #include "server-stream.h"
 #include "text.h"
 
+#include <set>
+
 namespace solofile {
 
 std::vector<route> make_routes(server_routes * core) {
@@ -72,6 +74,11 @@ static std::vector<std::string> segments(const std::string & path) {
         }
         begin = end + 1;
     }
+}
+
+bool waits_for_loop(const route & route) {
+    static const std::set<std::string> asked_of_loop = { "/metrics", "/slots", "/lora-adapters" };
+    return std::string(route.method) != "GET" || asked_of_loop.count(route.path) != 0;
 }
 
 bool match_path(const std::string & pattern, const std::string & path, std::map<std::string, std::string> & params) {

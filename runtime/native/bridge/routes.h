@@ -21,6 +21,9 @@ struct route {
 // With nullptr the handlers are empty and only the paths are of use.
 std::vector<route> make_routes(server_routes * core);
 
+// True when the answer comes from the loop, or may; the others are given while it is busy with something else.
+bool waits_for_loop(const route & route);
+
 // True when path fits; the parameters found are added to params.
 bool match_path(const std::string & pattern, const std::string & path, std::map<std::string, std::string> & params);
 

@@ -1,0 +1,110 @@
+"""What the memory is used for: the prompt cache, mapping or locking the weights, NUMA, the context. Pure decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from solofile.runtime.errors import InputError
+from solofile.runtime.kernel_path import Decision
+
+if TYPE_CHECKING:
+    from solofile.runtime.hardware import Hardware
+    from solofile.runtime.kernel_path import Known, Losers, Wishes
+    from solofile.runtime.manifest import Model
+
+_MIB = 1 << 20
+_MOST_CACHE, _LEAST_CACHE = 8192, 64
+_CONTEXT = 4096
+_COMPUTE = 512 * _MIB
+
+
+def prompt_cache(machine: Hardware, model: Model, wishes: Wishes, known: Known) -> tuple[int, Decision]:
+    """MiB for prompts of other conversations, kept so that they need not be computed again."""
+    part = "prompt cache"
+    if wishes.cache_ram is not None:
+        value = {-1: "no limit", 0: "none"}.get(wishes.cache_ram, f"{wishes.cache_ram} MiB")
+        return wishes.cache_ram, Decision(part, value, f"it was asked for with --cache-ram {wishes.cache_ram}")
+    size = known.cache_ram
+    if size is None:
+        size = _left_over(machine, model, wishes)
+    if size < _LEAST_CACHE:
+        return 0, Decision(
+            part, "none", "the model needs the memory that there is", _more("8192 MiB", "llama.cpp's own")
+        )
+    if size >= _MOST_CACHE:
+        return _MOST_CACHE, Decision(part, f"{_MOST_CACHE} MiB at most", "there is memory to spare")
+    reason = "half of what the model leaves of the memory, no more than its conversations can fill"
+    return size, Decision(part, f"{size} MiB at most", reason, _more("8192 MiB", "llama.cpp's own, whatever there is"))
+
+
+def _more(value: str, reason: str) -> Losers:
+    return ((value, f"{reason}: --cache-ram sets it"),)
+
+
+def _left_over(machine: Hardware, model: Model, wishes: Wishes) -> int:
+    """A guess, for as long as memory.py has no estimate: a token takes 2 to 6 bytes by the root of the parameters."""
+    if machine.memory is None:
+        return 0
+    tokens = wishes.context or model.context_length or _CONTEXT
+    need = model.size + 4 * int(model.parameters**0.5) * tokens + _COMPUTE
+    return max(0, min(_MOST_CACHE, (machine.memory - need) // (2 * _MIB)))
+
+
+def load_mode(model: Model, wishes: Wishes, lockable: int | None) -> tuple[str, Decision]:
+    """How the weights come into memory. ``lockable`` are the bytes that may be locked, None for any number.
+
+    Raises InputError for a lock that the system would refuse, which llama.cpp only warns of.
+    """
+    part, wish = "load mode", wishes.load_mode
+    if wish is None:
+        lost = (
+            (
+                "mmap+mlock",
+                "takes the memory from all other programs, so it is yours to ask for: --load-mode mmap+mlock",
+            ),
+            ("none", "copies what can stay where it is"),
+        )
+        return "auto", Decision(part, "auto", "mapped in place, unless the device that computes cannot do that", lost)
+    if "mlock" in wish and lockable is not None and lockable < model.size:
+        raise InputError(
+            f"--load-mode {wish} would lock {model.size / 1e6:,.0f} MB where {lockable / 1e6:,.1f} MB are allowed: "
+            "raise the limit (ulimit -l) or leave the option out."
+        )
+    return wish, Decision(part, wish, f"it was asked for with --load-mode {wish}")
+
+
+def lockable() -> int | None:
+    """The bytes of memory that this process may lock, None for any number (and where the system does not say)."""
+    try:
+        import os
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        return None if limit == resource.RLIM_INFINITY or os.geteuid() == 0 else limit
+    except ImportError:  # Windows
+        return None
+
+
+def numa(machine: Hardware, wishes: Wishes) -> tuple[str, Decision]:
+    """Threads bound to the nodes of the memory, where there are several and all of them are ours."""
+    if wishes.numa is not None:
+        return wishes.numa, Decision("NUMA", wishes.numa, f"it was asked for with --numa {wishes.numa}")
+    nodes = len(machine.numa)
+    if nodes < 2:
+        return "", Decision("NUMA", "off", "all memory is equally near to all CPUs")
+    if machine.allowed < machine.logical or machine.quota is not None:
+        reason = "threads would be bound to CPUs that this process is not to use in full"
+    elif machine.threads < nodes:
+        reason = f"{machine.threads} threads do not reach all {nodes} nodes"
+    else:
+        why = f"the memory is on {nodes} nodes: threads stay beside the part of the weights that they read"
+        return "distribute", Decision("NUMA", "distribute", why, (("off", "weights would be read across nodes"),))
+    return "", Decision("NUMA", "off", reason, (("distribute", f"{reason}: --numa distribute does it all the same"),))
+
+
+def context(model: Model, wishes: Wishes) -> tuple[int, Decision]:
+    """Tokens of context, 0 for the model's own; memory.py makes it shorter where it does not fit."""
+    if wishes.context:
+        return wishes.context, Decision("context", f"{wishes.context}", f"it was asked for with -c {wishes.context}")
+    own = "the model's own" if model.context_length is None else f"{model.context_length}"
+    return 0, Decision("context", own, "what the model was trained for, as far as it fits into memory")

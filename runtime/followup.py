@@ -1,0 +1,130 @@
+"""What goes on beside a model that loads and answers: reading it, keeping what was measured, watching a GPU."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solofile.runtime import choose_work, selection
+from solofile.runtime.settings import BENCH, PROMPT
+
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    from solofile.runtime.engine import LlamaEngine
+    from solofile.runtime.media import Medium
+    from solofile.runtime.read_plan import ReadPlan
+    from solofile.runtime.selection import Ground, Say, Selection
+    from solofile.runtime.settings import Launch
+else:
+    from solofile.runtime.record import NamedTuple
+
+_LOOK = 0.2
+
+
+class Reading(NamedTuple):
+    """Whether the model is read first, from where, and how many of its bytes are not in memory yet."""
+
+    plan: ReadPlan
+    medium: Medium
+    missing: int | None
+
+
+def plan_reading(ground: Ground, libraries: list[Path], say: Say) -> Reading:
+    """Decide whether to read the model in order before it is loaded, and say so where it takes long."""
+    from solofile.runtime import engine, media, read_plan
+
+    member = ground.member
+    library = engine.prepare(ground.place.native, libraries, [member])
+    medium = media.find(str(member.file))
+    there = engine.resident(library, member.name)
+    missing = None if there is None else member.size - there
+    speed = read_plan.known_speed(ground.document, medium)
+    plan = read_plan.plan(medium, member.size, missing, ground.machine.memory, speed)
+    if plan.sentence:
+        say(plan.sentence)
+    return Reading(plan, medium, missing)
+
+
+def calibration(launch: Launch, selected: Selection) -> str:
+    """What the engine is to measure when it has loaded, as JSON; empty for nothing.
+
+    One answer or a benchmark does not wait for it, unless it is asked for.
+    """
+    if launch.calibrate is False or (launch.mode in (PROMPT, BENCH) and not launch.calibrate):
+        return ""
+    ground = selected.ground
+    spec = choose_work.calibration(ground.machine, selected.choice.path, ground.wishes, ground.known)
+    return json.dumps(spec) if spec else ""
+
+
+def begin(launch: Launch, selected: Selection, engine: LlamaEngine, reading: Reading, say: Say) -> None:
+    """Start the threads that a start needs; most need none."""
+    ground, path = selected.ground, selected.choice.path
+    if reading.plan.read_first:
+        _follow_reading(ground, engine, reading, say)
+    if path.backend and launch.gpu_timeout:
+        from solofile.runtime import watchdog
+
+        watchdog.start(engine, path, launch.gpu_timeout, ground.book, ground.launcher, say)
+    if launch.mode in (PROMPT, BENCH) and not launch.calibrate:
+        return
+    _in_background("solofile-calibration", lambda: _keep_calibration(launch, selected, engine, say))
+
+
+def _follow_reading(ground: Ground, engine: LlamaEngine, reading: Reading, say: Say) -> None:
+    from solofile.runtime import read_plan
+    from solofile.runtime.reading import Progress, follow_in_background, terminal
+
+    progress = Progress(
+        "Reading", ground.member.size, missing=reading.missing, expected=reading.plan.expected, say=say,
+        terminal=terminal(),
+    )  # fmt: skip
+    follow_in_background(
+        engine.reading,
+        lambda: engine.state().phase == "loading",
+        progress,
+        lambda speed: selection.keep(ground, read_plan.news(reading.medium, speed), say),
+    )
+
+
+def _keep_calibration(launch: Launch, selected: Selection, engine: LlamaEngine, say: Say) -> None:
+    """Wait for what the engine measures, keep it, and measure other things while nobody asks anything."""
+    from solofile.runtime import findings, other_load
+
+    ground, path = selected.ground, selected.choice.path
+    watch = other_load.Watch()
+    news = findings.of_use(ground.document, ground.model_key, ground.machine)
+    pause = threading.Event()
+    while engine.state().phase == "loading":
+        pause.wait(_LOOK)
+    if calibration(launch, selected):
+        while (found := engine.calibration()) is None and engine.state().phase == "ready":
+            pause.wait(_LOOK)
+        measured = findings.of_calibration(found or {"interrupted": True}, ground.model_key, path, watch.share())
+        news = {**news, **measured}
+    selection.keep(ground, news, say)
+    if launch.calibrate is not False and engine.state().phase == "ready":
+        _measure_while_idle(selected, engine, say)
+
+
+def _measure_while_idle(selected: Selection, engine: LlamaEngine, say: Say) -> None:
+    from solofile.runtime import findings, idle, probe_plan
+
+    ground = selected.ground
+    machine, model, path = ground.machine, ground.model, selected.choice.path
+    probes = probe_plan.idle(machine, model, ground.offer, ground.wishes, ground.known, path)
+    if probes:
+        idle.start(
+            engine,
+            probes,
+            lambda probe, cancelled: selection.try_out(ground, probe, say, cancelled),
+            lambda found: selection.keep(ground, findings.of_probes(found, ground.model_key), say),
+        )
+
+
+def _in_background(name: str, work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()

@@ -1,0 +1,93 @@
+"""The child process of probing.py: loads libraries that may crash, asks them, and tells its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from solofile.runtime.errors import SolofileError
+
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+
+
+class _Missing(Exception):  # noqa: N818 - reads as what happened
+    """A library, or one that it needs, is not on this machine."""
+
+
+def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> int:
+    """Read a job, do it and write the answer; returns the exit code. ``compute`` stands for the real work in tests."""
+    answer = _keep_stdout()
+    _limit()
+    try:
+        job = json.loads(sys.stdin.buffer.readline())
+    except ValueError:
+        sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
+        return 2
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        result = (compute or _compute)(job)
+    except SolofileError as error:
+        result = {"failure": str(error)}
+    except _Missing as error:
+        result = {"failure": str(error), "missing": True}
+    except MemoryError:
+        result = {"failure": "it ran out of memory"}
+    with os.fdopen(answer, "wb") as out:
+        out.write(json.dumps(result).encode())
+    return 0
+
+
+def _keep_stdout() -> int:
+    """Keep standard output for the answer: what drivers print goes to standard error."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    return answer
+
+
+def _limit() -> None:
+    """Write no memory image when it crashes, be the first to go when memory runs short, and end with the parent."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write("1000")
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+
+
+def _end_with_parent() -> None:
+    """Standard input ends when the parent does; on Linux the kernel sees to it as well."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os._exit(1)
+
+
+def _compute(job: dict[str, Any]) -> dict[str, Any]:
+    from solofile.runtime import native_probe
+    from solofile.runtime.engine import Member, prepare
+
+    folder, backends = Path(job["native_dir"]), [Path(path) for path in job["backends"]]
+    prepare(folder, (), ())
+    for path in backends:
+        _look_for(path)
+    member = [Member(**job["member"])] if "member" in job else []
+    library = prepare(folder, backends, member)
+    result: dict[str, Any] = {"devices": native_probe.devices(library)} if job.get("list_devices") else {}
+    return result | (native_probe.probe(library, job["probe"]) if "probe" in job else {})
+
+
+def _look_for(path: Path) -> None:
+    """Load a library by itself: that tells what is missing from what does not want to work."""
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        raise _Missing(str(error).removeprefix(f"{path}: ")) from error

@@ -1,0 +1,175 @@
+"""What earlier starts on this machine measured and saw: one JSON file for each machine and pack, in the cache's state/.
+
+    {"format": 1,
+     "machine": {…},                                              for people
+     "probes": {"haswell": {"status", "detail", "date"}, "vulkan": {…, "result": {"devices": […]}}},
+     "models": {"<16 hex digits>": {"used": date, "probes": {"haswell": {sf_probe's result}}, "calibration": {…}, …}},
+     "crashes": {"vulkan:Vulkan0": {"what": "crashed (SIGSEGV)", "date", "launcher": process}}}
+
+What others put under a model (memory.py, media.py) is kept as it is. A file that cannot be used is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from solofile.runtime.kernel_path import CRASHED, FAILED, HUNG, MISSING, OK, Known, Outcome
+
+FORMAT = 1
+KEPT_MODELS, KEPT_CRASHES, KEPT_FILES = 16, 16, 16
+
+_LIMIT = 1 << 20
+_STATUSES = (OK, CRASHED, HUNG, FAILED, MISSING)
+_MERGED = {"machine": 1, "probes": 1, "models": 3, "crashes": 1, "media": 1}
+"""How deep each section is merged; below that the newer one counts as a whole."""
+
+Document = dict[str, Any]
+
+
+def file_path(cache: Path, identity: str, pack: str) -> Path:
+    """Where it is, for the machine of this ``identity`` (hardware.py) and the digest of the ``pack``."""
+    return cache / "state" / f"choice-{identity}-{pack[:16]}.json"
+
+
+def read(path: Path) -> tuple[Document, str]:
+    """What is remembered, and a sentence where the file cannot be used, else an empty one. Raises nothing."""
+    try:
+        data = _load(path)
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return {}, f"What earlier starts measured cannot be read from {path} ({error.strerror or error})."
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    if _is_sound(document):
+        return document, ""
+    return {}, f"{path} is not as it was written, so what earlier starts measured is found out again."
+
+
+def _load(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return os.read(descriptor, _LIMIT)
+    finally:
+        os.close(descriptor)
+
+
+def _is_sound(document: Any) -> bool:
+    """Has it the shape that this program writes? Numbers are looked at where they are used."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        return False
+    probes, models, crashes = (document.get(name, {}) for name in ("probes", "models", "crashes"))
+    return (
+        _holds_tables(probes)
+        and all(one.get("status") in _STATUSES and _are_texts(one, "detail", "date") for one in probes.values())
+        and all(isinstance(one.get("result", {}), dict) for one in probes.values())
+        and _holds_tables(models)
+        and all(_holds_tables(one.get("probes", {})) for one in models.values())
+        and all(isinstance(one.get("calibration", {}), dict) for one in models.values())
+        and _holds_tables(crashes)
+        and all(_are_texts(one, "what", "date") for one in crashes.values())
+    )
+
+
+def _holds_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())
+
+
+def _are_texts(table: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(table.get(name, ""), str) for name in names)
+
+
+def known(document: Document, model: str, *, crash: str | None = None, launcher: str = "", anew: bool = False) -> Known:
+    """What a start with this ``model`` knows. ``anew`` (--calibrate) forgets everything but crashes.
+
+    ``crash`` is the signal that ended the run before, and ``launcher`` the process that started both.
+    """
+    crashes = document.get("crashes", {})
+    ran = [key for key, one in crashes.items() if crash and launcher and one.get("launcher") == launcher]
+    told = {key: f"{one.get('what', 'crashed')} on {one.get('date', 'another day')}" for key, one in crashes.items()}
+    if anew:
+        return Known(crashes=told, crash=crash, ran=ran[-1] if ran else "")
+    mine = document.get("models", {}).get(model, {})
+    measured = mine.get("probes", {})
+    probes = {
+        key: Outcome(one["status"], one.get("detail", ""), measured.get(key, one.get("result")), one.get("date", ""))
+        for key, one in document.get("probes", {}).items()
+    }
+    return Known(probes, mine.get("calibration"), told, crash, ran[-1] if ran else "")
+
+
+def add(path: Path, changes: Mapping[str, Any]) -> str:
+    """Put ``changes`` (of the shape of the file) into it, whatever others have put there meanwhile.
+
+    Returns a sentence where that cannot be done, since nothing depends on it, else an empty one.
+    """
+    from solofile.runtime.locks import Lock
+
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        lock = Lock(path)
+        try:
+            lock.seize(patience=2.0)  # without it the other's news may get lost, but no file is ever half written
+            document, _ = read(path)
+            _write(path, bounded(merge(document, changes)))
+        finally:
+            lock.close()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return f"What was measured cannot be kept in {path} ({why}): the next start does it again."
+    return ""
+
+
+def _write(path: Path, document: Document) -> None:
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    if not path.exists():
+        _remove_oldest(path.parent)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _remove_oldest(folder: Path) -> None:
+    """Machines change and packs grow old: what none has written to for longest goes."""
+    found = sorted(folder.glob("choice-*.json"), key=lambda one: one.stat().st_mtime)
+    for path in found[: max(0, len(found) - KEPT_FILES + 1)]:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+
+
+def merge(document: Document, changes: Mapping[str, Any]) -> Document:
+    """The document with the changes in it; a value of None removes a key."""
+    merged = {"format": FORMAT, **document}
+    for section, news in changes.items():
+        merged[section] = _merge(merged.get(section, {}), news, _MERGED.get(section, 0))
+    return merged
+
+
+def _merge(old: Any, new: Any, depth: int) -> Any:
+    if depth == 0 or not isinstance(old, dict) or not isinstance(new, Mapping):
+        return new
+    merged = {**old, **{key: _merge(old.get(key), value, depth - 1) for key, value in new.items()}}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def bounded(document: Document) -> Document:
+    """The document without the models that were used longest ago, and the oldest crashes."""
+    models, crashes = document.get("models", {}), document.get("crashes", {})
+    newest = sorted(models, key=lambda key: str(models[key].get("used", "")))[-KEPT_MODELS:]
+    latest = sorted(crashes, key=lambda key: str(crashes[key].get("date", "")))[-KEPT_CRASHES:]
+    return {
+        **document,
+        "models": {key: models[key] for key in models if key in newest},
+        "crashes": {key: crashes[key] for key in crashes if key in latest},
+    }

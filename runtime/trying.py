@@ -1,0 +1,46 @@
+"""Trying one thing that a start needs to know and nobody remembers (probe_plan.py says what)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from solofile.runtime import other_load
+from solofile.runtime.findings import DISTURBED, today
+from solofile.runtime.kernel_path import MISSING, Outcome
+
+if TYPE_CHECKING:
+    from solofile.runtime.kernel_path import Offer
+    from solofile.runtime.probe_plan import Probe, Run, Say
+
+
+def attempt(probe: Probe, offer: Offer, run: Run, say: Say, root: str = "/") -> Outcome:
+    """Try one thing; a library of the system that it needs and that is not there needs no child process to tell."""
+    absent = lacking(offer.needs.get(probe.backend, ()), root)
+    if absent:
+        return Outcome(MISSING, f"there is no {absent[0]} here", {"absent": absent}, today())
+    if probe.backend:
+        say(f"Trying {probe.shown} on this machine, which takes up to {probe.timeout:g} s and is done once.")
+    watch = other_load.Watch(root)
+    outcome = run(probe)
+    return outcome._replace(date=today(), result=kept(probe, outcome, disturbed=watch.share() > DISTURBED))
+
+
+def kept(probe: Probe, outcome: Outcome, *, disturbed: bool) -> Mapping[str, Any] | None:
+    """What of a result counts: the devices of a listing, what was measured, or nothing but that it went well.
+
+    What others have ``disturbed`` says nothing of speed: threads that wait for each other take many times as long then.
+    """
+    if outcome.result is None or not probe.measure:
+        return outcome.result
+    return {**outcome.result, "quick": probe.quick} if probe.comparable and not disturbed else None
+
+
+def lacking(needs: tuple[str, ...], root: str = "/") -> list[str]:
+    """Those of these shared libraries that the system's loader would not find; none is loaded."""
+    if not needs or sys.platform != "linux":
+        return []
+    from solofile.runtime import vulkan_files
+
+    return [name for name in needs if not vulkan_files.loaders(root, name)]
