@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solofile.runtime import choice, selection, settings
+from solofile.runtime.cache import MODELS
 from solofile.runtime.errors import InputError
 from solofile.runtime.kernel_path import Choice, Known
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.hardware import Hardware
+    from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
     from solofile.runtime.memory import Fit
     from solofile.runtime.selection import Ground, Say, Selection
@@ -67,17 +69,21 @@ def choose(launch: Launch, bundle: Bundle, machine: Hardware, environ: Mapping[s
 
 def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) -> Started:
     """Choose and unpack the kernels and start loading the model; returns while it loads."""
+    from solofile.runtime import followup
+    from solofile.runtime.engine import LlamaEngine, Member
+
     place = selection.find_place(bundle, environ)
     selected = selection.select(selection.survey(launch, place, environ), say)
     ground, path = selected.ground, selected.choice.path
+    copy = local_copy(launch, ground, say)
+    if copy is not None:
+        ground = ground._replace(member=Member(ground.member.name, copy.path, 0, ground.member.size))
+        selected = selected._replace(ground=ground)
     os.environ.update(path.environment)  # before a library reads it
     target = ground.machine.target
     names = [f"cpu-{path.variant}", *([path.backend] if path.backend else [])]
     found = [selection.library(place, target, name, say) for name in names]
     libraries = [library for library, _ in found]
-    from solofile.runtime import followup
-    from solofile.runtime.engine import LlamaEngine
-
     fitted = fit(launch, ground, selected.choice, libraries)
     if fitted is not None and fitted.note:
         say(fitted.note)
@@ -90,8 +96,27 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     )  # fmt: skip
     followup.begin(launch, selected, engine, reading, say)
     digests = {bundle.part(f"native/{target}/libggml-{name}.so").sha256 for name in names}
-    in_use = frozenset({bundle.manifest.targets[target].pack, *digests})
-    return Started(engine, selected.choice, tuple(lock for _, lock in found if lock is not None), in_use)
+    in_use = frozenset({bundle.manifest.targets[target].pack, bundle.part(launch.model).sha256, *digests})
+    locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
+    return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
+
+
+def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:
+    """The copy of the model in the cache: made where --local-copy asks for it, used where an earlier start made it."""
+    folder = ground.place.cache
+    if launch.local_copy is False or not (launch.local_copy or (folder / MODELS).is_dir()):
+        return None
+    from solofile.runtime import localcopy, reading
+
+    member, part = ground.member, ground.place.bundle.part(launch.model)
+    source = localcopy.Source(str(member.file), member.offset, member.size, part.path, part.sha256)
+    if not launch.local_copy:
+        return localcopy.find(folder, source)
+    progress = reading.Progress("Copying", member.size, say=say, terminal=reading.terminal())
+    try:
+        return localcopy.make(folder, source, say, progress)
+    finally:
+        progress.end()
 
 
 def arguments(launch: Launch, selected: Selection, fitted: Fit | None) -> tuple[str, ...]:
