@@ -42,6 +42,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         monkeypatch.setattr(module, "own_sources", lambda: sources)
     monkeypatch.setattr(native_tree.NativeTree, "make", make)
     monkeypatch.setattr(gpu, "find_kit", lambda: kit)
+    monkeypatch.setattr(gpu.inputs, "llama_source", lambda: tmp_path)
     monkeypatch.setattr(Kit, "lacks", lambda *_: ("bfloat16",))
     monkeypatch.setattr(gpu, "needs_of", lambda _, lacks: Gpu("glibc 2.17", ("libvulkan.so.1",), lacks))
     return asked
