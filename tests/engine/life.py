@@ -91,10 +91,11 @@ def calibrated(job: Job) -> dict[str, Any]:
     """A calibration, its answer, and an answer after one that was not asked for."""
     engine = job.start()
     ready = engine.wait(60)
+    assert ready.phase == "ready", ready
     wait_for(lambda: job.calibrate is None or engine.calibration() is not None)
     embeds = "--embeddings" in job.options
     said = post(engine, "/embeddings", content="the thing") if embeds else answer(engine)
-    busy = 0 if embeds else computing(lambda: answer(engine, n_predict=150, ignore_eos=True))
+    busy = 0 if embeds else computing(lambda: answer(engine, n_predict=60, ignore_eos=True))
     found = {
         "phase": ready.phase,
         "calibration": engine.calibration(),
@@ -122,7 +123,7 @@ def asleep(job: Job) -> dict[str, Any]:
     answer(engine)
     found = {
         "calibration": engine.calibration(),
-        "computing": computing(lambda: answer(engine, n_predict=150, ignore_eos=True)),
+        "computing": computing(lambda: answer(engine, n_predict=60, ignore_eos=True)),
         "python": before,
     }
     engine.stop(10)
