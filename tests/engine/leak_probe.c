@@ -1,5 +1,6 @@
-// Uses the bridge as the runtime does (a streamed answer, a cancelled one, a stop with requests in flight), then frees
-// everything, so that a leak checker sees what the bridge leaves behind. Arguments: backend library, model.
+// Uses the bridge as the runtime does (an estimate, a reading, a calibration, a streamed answer, a cancelled one, a stop
+// with requests in flight), then frees everything, so that a leak checker sees what the bridge leaves behind. Arguments:
+// backend library, model, its size.
 #include "bridge.h"
 
 #include <pthread.h>
@@ -54,10 +55,20 @@ int main(int argc, char ** argv) {
     if (sf_engine_start(1, wrong, error, sizeof(error)) != NULL) {
         return 3;
     }
+    char text[4096] = "";
+    sf_estimate(sizeof(options) / sizeof(*options), options, text, sizeof(text));
+    if (strstr(text, "\"context\":4096") == NULL || sf_read_first("the-model") != 0) {
+        fprintf(stderr, "estimate: %s\n", text);
+        return 6;
+    }
+    sf_calibration_ask("{\"seconds\":2,\"decode_threads\":[1,2],\"prompt_threads\":[1,2],\"depth\":16}");
     engine = sf_engine_start(sizeof(options) / sizeof(*options), options, error, sizeof(error));
     if (engine == NULL || sf_engine_wait(engine, -1) != SF_READY) {
         fprintf(stderr, "start: %s\n", error);
         return 4;
+    }
+    while (sf_calibration(engine, text, sizeof(text)) == 0) {
+        usleep(10 * 1000);
     }
     const size_t answered = chat("the", 8, 0), cancelled = chat("the", 400, 3);
     if (answered == 0 || cancelled == 0) {

@@ -170,7 +170,7 @@ def watched(job: Job) -> dict[str, Any]:
     engine.wait(60)
     idle = engine.busy()
     seen = []
-    reader = threading.Thread(target=lambda: answer(engine, prompt="t " * 1000, n_predict=1))
+    reader = threading.Thread(target=lambda: answer(engine, prompt="t " * 64, n_predict=1))
     reader.start()
     while reader.is_alive():
         seen.append(engine.busy())

@@ -104,7 +104,7 @@ def test_residence_of_a_foreign_file_is_found_by_samples(live: Live, in_public: 
 
 
 def test_busy_tells_how_long_a_batch_has_been_computed(live: Live, large_member: Member) -> None:
-    found = live("watched", "-c", "2048", "-np", "1", "-t", "1", "-ub", "256", "-b", "256", model=large_member)
+    found = live("watched", "-c", "2048", "-np", "1", "-t", "1", "-ub", "32", "-b", "32", model=large_member)
     assert (found["idle"], found["after"]) == (0, 0)
     assert found["most"] > 0.02
     assert found["samples"] > 5

@@ -85,7 +85,7 @@ SF_API void sf_calibration_ask(const char * spec);
 // the order of the calls. 0; 1 when there is no such member.
 SF_API int sf_read_first(const char * member);
 
-// How many bytes of a member are in the page cache, where need be by samples. 0; 1 when the system does not say.
+// How many bytes of a member are in the page cache, where need be by 64 samples. 0; 1 when the system does not say.
 SF_API int sf_member_resident(const char * member, uint64_t * resident);
 
 // Parses llama-server's arguments (without a program name) and starts loading. NULL and a sentence in `error` when

@@ -10,10 +10,13 @@ using clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr int decode_rounds = 5, prompt_rounds = 3;
-
-// A quota of CPU time is counted by periods of 100 ms: under one, a shorter burst says little.
+constexpr int     decode_rounds = 5, prompt_rounds = 3;
 constexpr seconds longest_burst{ 0.1 }, shortest_burst{ 0.02 };
+
+// A quota of CPU time is counted by periods of 100 ms, in which the time is used up first and then there is none: where
+// the threads get less than they want, few and long bursts say more than many short ones.
+constexpr double undisturbed    = 0.8;
+constexpr int    held_up_rounds = 2;
 
 // A step that takes this many times as long as the fastest of its kind has lost and is given up, but not before a time
 // in which a quota may well have held it up.
@@ -66,14 +69,15 @@ class calibrator {
         contest      quick(wish_.decode_threads);
         quick.run([&](int threads) { return decode_burst(threads, shortest_burst); }, 1, after(share), after(1));
 
-        const seconds left   = after(share) - clock::now();
-        const auto    length = left / (decode_rounds * std::max<size_t>(1, quick.candidates().size()));
-        contest       deep(quick.candidates());
-        if (quick.candidates().size() > 1 && length > fastest_) {
+        contest   deep(quick.candidates());
+        const int candidates = (int) quick.candidates().size();
+        if (candidates > 1 && after(share) - clock::now() > decode_rounds * candidates * fastest_) {
             fill();
-            const auto burst = std::clamp(length, shortest_burst, longest_burst);
-            deep.run([&](int threads) { return decode_burst(threads, burst); }, decode_rounds, after(share),
-                     after(share));
+            const bool held_up = steps_.cpu_share() < undisturbed;
+            const int  rounds  = held_up ? held_up_rounds : decode_rounds;
+            const auto length  = seconds(after(share) - clock::now()) / (rounds * candidates);
+            const auto burst   = std::clamp(length, shortest_burst, longest_burst * decode_rounds / rounds);
+            deep.run([&](int threads) { return decode_burst(threads, burst); }, rounds, after(share), after(share));
         }
         result_.decode  = merged(quick, deep);
         result_.threads = stop_() ? result_.threads : choose(result_.decode, result_.threads);
@@ -104,7 +108,7 @@ class calibrator {
 
     // Brings the context to the depth that was wished for, or to what it holds and the time allows.
     void fill() {
-        constexpr double part = 0.1, of_a_step = 0.6; // of the time; a token of a batch costs this or less
+        constexpr double part = 0.05, of_a_step = 0.6; // of the time; a token of a batch costs this or less
         const double     affordable = part * wish_.seconds / (of_a_step * fastest_.count());
         const int        tokens     = std::min({ wish_.depth, steps_.room() / 2, steps_.largest() });
         steps_.rewind(0);

@@ -67,7 +67,7 @@ class contest {
 
     // Those that are so far behind the best, even in their best round, that more rounds would be lost time.
     void drop_losers() {
-        constexpr double once = 0.4, often = 0.8; // one measurement alone may be a bad moment
+        constexpr double once = 0.2, often = 0.8; // one measurement alone may be a bad moment, as under a quota
         double           best = 0;
         for (const auto & [threads, value] : medians()) {
             best = std::max(best, value);

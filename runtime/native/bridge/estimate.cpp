@@ -145,6 +145,9 @@ std::string estimate(const std::vector<std::string> & arguments) {
     const quiet_log quiet;
     common_params   params;
     parse_arguments(arguments, params);
+    if (params.model.path.empty()) {
+        throw std::invalid_argument("no model is named");
+    }
     settle(params);
     limit_outputs(params);
     load_nothing(params);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -57,25 +58,30 @@ static bool count_pages(int fd, const member & m, uint64_t & resident) {
 // Linux shows the pages of a file only to those who own it or may write to it; to others all look resident.
 static bool shows_pages(int fd) {
     struct stat facts;
-    return fstat(fd, &facts) == 0 && (geteuid() == 0 || facts.st_uid == geteuid() ||
-                                      access(("/proc/self/fd/" + std::to_string(fd)).c_str(), W_OK) == 0);
+    return fstat(fd, &facts) == 0 &&
+           (geteuid() == 0 || facts.st_uid == geteuid() ||
+            faccessat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(fd)).c_str(), W_OK, AT_EACCESS) == 0);
 }
 
-// Tries single bytes, evenly spread, that must not wait for the medium.
+// Tries single bytes, evenly spread, that must not wait for the medium. The kernel begins to read what is not there: a
+// page each, so there are few of them, and not the same ones each time.
 static bool sample(int fd, const member & m, uint64_t & resident) {
-    constexpr uint64_t samples = 2048;
+    constexpr uint64_t samples = 64;
+    const uint64_t     step    = std::max<uint64_t>(1, m.size / samples);
+    const uint64_t     shift   = (uint64_t) std::chrono::steady_clock::now().time_since_epoch().count() / 1000 % step;
     uint64_t           there   = 0;
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); // and not the pages that follow
     for (uint64_t i = 0; i < samples; i++) {
         char           byte;
         iovec          into{ &byte, 1 };
-        const uint64_t at  = m.offset + m.size / samples * i;
+        const uint64_t at  = m.offset + std::min(step * i + shift, m.size - 1);
         const long     got = syscall(SYS_preadv2, fd, &into, 1UL, (long) at, 0L, (long) RWF_NOWAIT);
         if (got < 0 && errno != EAGAIN) {
             return false; // an older kernel, or a file system that cannot tell
         }
         there += got == 1 ? 1 : 0;
     }
-    resident = there * (m.size / samples) + (there == samples ? m.size % samples : 0);
+    resident = m.size * there / samples;
     return true;
 }
 #    endif
