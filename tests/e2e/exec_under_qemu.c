@@ -5,13 +5,13 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
-typedef int (*exec_function)(const char *, char * const[], char * const[]);
+extern char ** environ;
 
+// The C library's own functions call each other past a preloaded one, so each of them is here. Paths are absolute.
 int execve(const char * path, char * const argv[], char * const envp[]) {
-    exec_function real = (exec_function) dlsym(RTLD_NEXT, "execve");
-    const char *  qemu = getenv("WRAP_QEMU");
-    const char *  cpu  = getenv("WRAP_CPU");
-    int           count = 0;
+    int (*real)(const char *, char * const[], char * const[]) = dlsym(RTLD_NEXT, "execve");
+    const char * qemu  = getenv("WRAP_QEMU");
+    int          count = 0;
     while (argv[count] != NULL) {
         count++;
     }
@@ -19,10 +19,18 @@ int execve(const char * path, char * const argv[], char * const envp[]) {
     int     n       = 0;
     wrapped[n++] = (char *) qemu;
     wrapped[n++] = (char *) "-cpu";
-    wrapped[n++] = (char *) cpu;
+    wrapped[n++] = getenv("WRAP_CPU");
     wrapped[n++] = (char *) path;
     for (int i = 1; i < count; i++) {
         wrapped[n++] = argv[i];
     }
     return real(qemu, wrapped, envp);
+}
+
+int execv(const char * path, char * const argv[]) {
+    return execve(path, argv, environ);
+}
+
+int execvp(const char * path, char * const argv[]) {
+    return execve(path, argv, environ);
 }

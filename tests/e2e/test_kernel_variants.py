@@ -14,14 +14,14 @@ import pytest
 from running import QUESTION, serve
 from solofile.builder import inputs
 from solofile.runtime.hardware import detect, target
-from solofile.runtime.kernels import BASE, VARIANTS, missing
+from solofile.runtime.kernels import BASE, X86, missing
 
 pytestmark = pytest.mark.e2e
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-ABLE = [name for name in VARIANTS if not missing(name, detect().features)]
-UNABLE = [name for name in VARIANTS if missing(name, detect().features)]
+ABLE = [name for name in X86 if not missing(name, detect().features)]
+UNABLE = [name for name in X86 if missing(name, detect().features)]
 
 BOUND = 0.5
 """How far a log-probability among the first 10 may be from the plainest variant's.
