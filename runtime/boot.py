@@ -8,14 +8,13 @@ libraries.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solofile.runtime import choice, selection, settings
 from solofile.runtime.cache import MODELS
 from solofile.runtime.errors import InputError
-from solofile.runtime.kernel_path import Choice, Known
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.hardware import Hardware
+    from solofile.runtime.kernel_path import Choice
     from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
-    from solofile.runtime.memory import Fit
+    from solofile.runtime.memory import Estimate, Fit, Measure, Room
     from solofile.runtime.selection import Ground, Say, Selection
     from solofile.runtime.settings import Launch
 else:
@@ -59,14 +59,6 @@ def bundle_path(environ: Mapping[str, str]) -> Path:
     return Path(environ["SOLOFILE_BUNDLE"])
 
 
-def choose(launch: Launch, bundle: Bundle, machine: Hardware, environ: Mapping[str, str]) -> Choice:
-    """The choice by the rules alone, as on a machine that nothing was measured on."""
-    model = next(model for model in bundle.manifest.models if model.path == launch.model)
-    wishes = choice.wishes(launch.kernel, launch.gpu, settings.given(launch))
-    known = Known(crash=environ.get("SOLOFILE_CRASH") or None)
-    return choice.choose(machine, model, selection.offered(bundle, machine.target), wishes, known)
-
-
 def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) -> Started:
     """Choose and unpack the kernels and start loading the model; returns while it loads."""
     from solofile.runtime import followup
@@ -80,23 +72,21 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
         ground = ground._replace(member=Member(ground.member.name, copy.path, 0, ground.member.size))
         selected = selected._replace(ground=ground)
     os.environ.update(path.environment)  # before a library reads it
-    target = ground.machine.target
-    names = [f"cpu-{path.variant}", *([path.backend] if path.backend else [])]
-    found = [selection.library(place, target, name, say) for name in names]
+    found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
-    fitted = fit(launch, ground, selected.choice, libraries)
+    measure = estimator(launch, selected, libraries)
+    fitted = fit(launch, ground, measure)
     if fitted is not None and fitted.note:
         say(fitted.note)
-    words = arguments(launch, selected, fitted)
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
     engine = LlamaEngine.start(
-        place.native, libraries, words, [ground.member], launch.log_level,
-        read_first=[ground.member.name] if reading.plan.read_first else (), calibrate=calibrate,
+        place.native, libraries, arguments(launch, selected, fitted), [ground.member], launch.log_level,
+        read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
-    followup.begin(launch, selected, engine, reading, say)
-    digests = {bundle.part(f"native/{target}/libggml-{name}.so").sha256 for name in names}
-    in_use = frozenset({bundle.manifest.targets[target].pack, bundle.part(launch.model).sha256, *digests})
+    followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
+    pack = bundle.manifest.targets[ground.machine.target].pack
+    in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
     locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
     return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
 
@@ -131,31 +121,48 @@ def arguments(launch: Launch, selected: Selection, fitted: Fit | None) -> tuple[
     return ("--model", launch.model, *chosen, *own, *users)
 
 
-def fit(launch: Launch, ground: Ground, chosen: Choice, libraries: list[Path]) -> Fit | None:
+def estimator(launch: Launch, selected: Selection, libraries: Sequence[Path]) -> Measure:
+    """What the model would take of the memory with a context of so many tokens, 0 for as many as a start would take.
+
+    The core lays it out without loading it, which takes a tenth of a second and more.
+    """
+    ground = selected.ground
+    words = (*arguments(launch, selected, None), "--fit", "off")
+
+    def measure(tokens: int) -> Estimate:
+        from solofile.runtime import engine, memory
+
+        library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
+        more = ("-c", str(tokens)) if tokens else ()
+        return memory.read_estimate(engine.estimate(library, [*words, *more]))
+
+    return measure
+
+
+def room(machine: Hardware) -> Room:
+    """The memory that a model may take here."""
+    from solofile.runtime import memory
+
+    limit = machine.memory_limit
+    real = limit is not None and limit < (machine.memory_total or limit + 1)
+    return memory.Room(machine.memory, limit if real else None)
+
+
+def fit(launch: Launch, ground: Ground, measure: Measure) -> Fit | None:
     """How the model fits into this machine's memory; None where it does for sure, which costs nothing to find out.
 
     Raises InputError where it does not.
     """
-    given = {one.option.key: one for one in settings.given(launch)}
     context = ground.wishes.context or 0
     if settings.fits_easily(ground.model, context, ground.machine.memory):
         return None
-    from solofile.runtime import engine, memory, memory_text
+    from solofile.runtime import memory, memory_text
 
-    library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
-    words = ("--model", launch.model, *choice.arguments(chosen.path, ground.wishes),
-             *settings.core_without(launch, choice.overruled(chosen.path, ground.wishes)), "--fit", "off")  # fmt: skip
-
-    def measure(tokens: int) -> memory.Estimate:
-        more = ("-c", str(tokens)) if tokens else ()
-        return memory.read_estimate(engine.estimate(library, [*words, *more]))
-
-    machine = ground.machine
-    limit = machine.memory_limit if (machine.memory_limit or 0) < (machine.memory_total or 0) else None
+    given = {one.option.key: one for one in settings.given(launch)}
     separate = "-np" in given and "-kvu" not in given
     return memory.fit(
         measure,
-        memory.Room(machine.memory, limit),
+        room(ground.machine),
         memory.Subject(ground.model.name, ground.model.quantization, ground.model.parameters),
         asked=context,
         slots=int(given["-np"].values[0]) if separate else 1,

@@ -88,16 +88,11 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
 
 
 def _memory(launch: Launch, chosen: selection.Selection, say: Callable[[str], None]) -> Report:
-    from solofile.runtime import engine, memory
+    from solofile.runtime import memory
 
-    ground, path = chosen.ground, chosen.choice.path
-    names = [f"cpu-{path.variant}", *([path.backend] if path.backend else [])]
-    libraries = [selection.library(ground.place, ground.machine.target, name, say)[0] for name in names]
-    library = engine.prepare(ground.place.native, libraries, [ground.member])
-    words = boot.arguments(launch, chosen, None)
-    found = memory.read_estimate(engine.estimate(library, [*words, "--fit", "off"]))
-    room = memory.Room(ground.machine.memory, ground.machine.memory_limit)
-    return memory.table(found, room, path.cache_ram)
+    libraries = [library for library, _ in selection.libraries(chosen, say)]
+    found = boot.estimator(launch, chosen, libraries)(0)
+    return memory.table(found, boot.room(chosen.ground.machine), chosen.choice.path.cache_ram)
 
 
 def _bundle(bundle: Bundle) -> Report:

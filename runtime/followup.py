@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,27 +26,30 @@ _LOOK = 0.2
 
 
 class Reading(NamedTuple):
-    """Whether the model is read first, from where, and how many of its bytes are not in memory yet."""
+    """The model is read first: how long that takes, from where, and how many of its bytes are not in memory yet."""
 
     plan: ReadPlan
     medium: Medium
     missing: int | None
 
 
-def plan_reading(ground: Ground, libraries: list[Path], say: Say) -> Reading:
-    """Decide whether to read the model in order before it is loaded, and say so where it takes long."""
-    from solofile.runtime import engine, media, read_plan
+def plan_reading(ground: Ground, libraries: Sequence[Path], say: Say) -> Reading | None:
+    """Whether to read the model in order before it is loaded, said where it takes long; None where it is not read."""
+    from solofile.runtime import engine, read_plan
 
     member = ground.member
-    library = engine.prepare(ground.place.native, libraries, [member])
-    medium = media.find(str(member.file))
-    there = engine.resident(library, member.name)
+    there = engine.resident(engine.prepare(ground.place.native, libraries, [member]), member.name)
     missing = None if there is None else member.size - there
+    if missing is not None and read_plan.is_in_memory(member.size, missing):
+        return None  # as at most starts, which need not look for the medium
+    from solofile.runtime import media
+
+    medium = media.find(str(member.file))
     speed = read_plan.known_speed(ground.document, medium)
     plan = read_plan.plan(medium, member.size, missing, ground.machine.memory, speed)
     if plan.sentence:
         say(plan.sentence)
-    return Reading(plan, medium, missing)
+    return Reading(plan, medium, missing) if plan.read_first else None
 
 
 def calibration(launch: Launch, selected: Selection) -> str:
@@ -61,10 +64,12 @@ def calibration(launch: Launch, selected: Selection) -> str:
     return json.dumps(spec) if spec else ""
 
 
-def begin(launch: Launch, selected: Selection, engine: LlamaEngine, reading: Reading, say: Say) -> None:
-    """Start the threads that a start needs; most need none."""
+def begin(
+    launch: Launch, selected: Selection, engine: LlamaEngine, reading: Reading | None, say: Say, *, calibrates: bool
+) -> None:
+    """Start the threads that this start needs; ``calibrates``: the engine was asked to measure."""
     ground, path = selected.ground, selected.choice.path
-    if reading.plan.read_first:
+    if reading is not None:
         _follow_reading(ground, engine, reading, say)
     if path.backend and launch.gpu_timeout:
         from solofile.runtime import watchdog
@@ -72,7 +77,7 @@ def begin(launch: Launch, selected: Selection, engine: LlamaEngine, reading: Rea
         watchdog.start(engine, path, launch.gpu_timeout, ground.book, ground.launcher, say)
     if launch.mode in (PROMPT, BENCH) and not launch.calibrate:
         return
-    _in_background("solofile-calibration", lambda: _keep_calibration(launch, selected, engine, say))
+    _in_background("solofile-calibration", lambda: _keep(launch, selected, engine, say, calibrates))
 
 
 def _follow_reading(ground: Ground, engine: LlamaEngine, reading: Reading, say: Say) -> None:
@@ -91,7 +96,7 @@ def _follow_reading(ground: Ground, engine: LlamaEngine, reading: Reading, say: 
     )
 
 
-def _keep_calibration(launch: Launch, selected: Selection, engine: LlamaEngine, say: Say) -> None:
+def _keep(launch: Launch, selected: Selection, engine: LlamaEngine, say: Say, calibrates: bool) -> None:
     """Wait for what the engine measures, keep it, and measure other things while nobody asks anything."""
     from solofile.runtime import findings, other_load
 
@@ -101,7 +106,7 @@ def _keep_calibration(launch: Launch, selected: Selection, engine: LlamaEngine, 
     pause = threading.Event()
     while engine.state().phase == "loading":
         pause.wait(_LOOK)
-    if calibration(launch, selected):
+    if calibrates:
         while (found := engine.calibration()) is None and engine.state().phase == "ready":
             pause.wait(_LOOK)
         measured = findings.of_calibration(found or {"interrupted": True}, ground.model_key, path, watch.share())

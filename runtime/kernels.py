@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from functools import cache
-from typing import NamedTuple
-
-from solofile.runtime.errors import InputError, SolofileError, UnknownName
 
 BASE = "x64"
 """The variant that runs on every x86-64 CPU."""
@@ -108,14 +105,6 @@ def able(names: Iterable[str], features: Set[str]) -> list[str]:
     return [name for name in family(held) if name in held and not missing(name, features)]
 
 
-class Choice(NamedTuple):
-    """The variant to load, why, and of each other one why not: (variant, reason), the best first."""
-
-    variant: str
-    reason: str
-    rejected: tuple[tuple[str, str], ...]
-
-
 @cache
 def score(variant: str) -> int:
     """How ggml ranks a variant: higher is faster."""
@@ -125,59 +114,3 @@ def score(variant: str) -> int:
 def missing(variant: str, features: Set[str]) -> list[str]:
     """What a variant needs and a CPU with these features lacks, in ggml's names."""
     return [name for name in VARIANTS[variant] if any(flag not in features for flag in FLAGS[name])]
-
-
-def choose_variant(
-    features: frozenset[str], available: Iterable[str], *, forced: str | None = None, crash: str | None = None
-) -> Choice:
-    """Choose among the ``available`` variants of a bundle.
-
-    ``forced`` is the name that the user gave; ``crash`` the signal that ended the run before, which asks for the
-    plainest variant. Raises UnknownName or InputError for a forced variant that cannot run, and SolofileError when none
-    can.
-    """
-    held = frozenset(available)
-    names = [name for name in family(held) if name in held]
-    able = [name for name in names if not missing(name, features)]
-    if forced is not None:
-        variant, reason = _forced(forced, names, features), "it was asked for with --kernel"
-    elif not able:
-        raise SolofileError(
-            f"None of the kernels in this bundle ({', '.join(names) or 'none for this system'}) runs on this CPU: "
-            "rebuild the bundle with --kernels all."
-        )
-    elif crash:
-        variant, reason = able[-1], f"the run before ended with {crash}, so nothing that a CPU may lack is used"
-    else:
-        variant, reason = able[0], _praise(able[0], len(names))
-    return Choice(variant, reason, tuple(_rejections(variant, names, features)))
-
-
-def _forced(name: str, names: list[str], features: Set[str]) -> str:
-    if name not in names:
-        raise UnknownName("kernel variant", name, names, where="this bundle")
-    lacks = missing(name, features)
-    if lacks:
-        needs = ", ".join(lacks)
-        raise InputError(f"The kernel variant {name} needs {needs}, which this CPU lacks: leave --kernel out.")
-    return name
-
-
-def _praise(variant: str, candidates: int) -> str:
-    used = ", ".join(VARIANTS[variant]) or "no more than every x86-64 CPU has"
-    return f"of the {candidates} in this bundle the fastest that this CPU can run, using {used}"
-
-
-def _rejections(chosen: str, names: list[str], features: Set[str]) -> Iterable[tuple[str, str]]:
-    for name in family(names):
-        lacks = missing(name, features)
-        if name == chosen:
-            continue
-        if lacks:
-            yield name, f"needs {', '.join(lacks)}, which this CPU lacks"
-        elif name not in names:
-            yield name, "is not in this bundle"
-        elif score(name) < score(chosen):
-            yield name, f"is slower than {chosen}"
-        else:
-            yield name, "was passed over"

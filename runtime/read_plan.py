@@ -53,6 +53,11 @@ class ReadPlan(NamedTuple):
     sentence: str = ""
 
 
+def is_in_memory(size: int, missing: int) -> bool:
+    """Is so little of a model missing from memory that it is left to page faults?"""
+    return missing <= max(_FEW, size * _FEW_PERCENT // 100)
+
+
 def plan(
     medium: Medium, size: int, missing: int | None, available: int | None, speed: float | None, *, hint: bool = False
 ) -> ReadPlan:
@@ -66,7 +71,7 @@ def plan(
     if missing is None and not medium.slow:
         return ReadPlan(False, "this system does not say what of the model is in memory already")
     left = size if missing is None else missing
-    if left <= max(_FEW, size * _FEW_PERCENT // 100):
+    if is_in_memory(size, left):
         return ReadPlan(False, "the model is in memory already")
     if available is not None and size > available:
         return ReadPlan(False, "the model is larger than the memory, so its end would push out its beginning")

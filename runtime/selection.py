@@ -171,8 +171,7 @@ def try_out(ground: Ground, probe: Probe, say: Say, cancelled: Callable[[], bool
     """Run one probe in a child process."""
     from solofile.runtime import probing
 
-    names = [f"cpu-{probe.variant}", *([probe.backend] if probe.backend else [])]
-    found = [library(ground.place, ground.machine.target, name, say) for name in names]
+    found = _libraries(ground, probe.variant, probe.backend, say)
     try:
         job = probing.job(probe, ground.place.native, [path for path, _ in found], ground.member)
         return probing.run(job, probe.timeout, cancelled=cancelled)
@@ -180,6 +179,17 @@ def try_out(ground: Ground, probe: Probe, say: Say, cancelled: Callable[[], bool
         for _, lock in found:
             if lock is not None:
                 lock.close()
+
+
+def libraries(selected: Selection, say: Say) -> list[tuple[Path, Lock | None]]:
+    """The libraries of the chosen path, the CPU's first, in the cache, each with its lock."""
+    path = selected.choice.path
+    return _libraries(selected.ground, path.variant, path.backend, say)
+
+
+def _libraries(ground: Ground, variant: str, backend: str, say: Say) -> list[tuple[Path, Lock | None]]:
+    names = [f"cpu-{variant}", *([backend] if backend else [])]
+    return [library(ground.place, ground.machine.target, name, say) for name in names]
 
 
 def library(place: Place, target: str, name: str, say: Say) -> tuple[Path, Lock | None]:

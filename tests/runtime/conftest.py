@@ -12,8 +12,9 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from fake_engine import FakeEngine, Script  # noqa: E402
+from rules import choose_by_rules  # noqa: E402
 from small_bundle import make_bundle  # noqa: E402
-from solofile.runtime import boot, hardware  # noqa: E402
+from solofile.runtime import boot  # noqa: E402
 from solofile.runtime.container import Bundle  # noqa: E402
 from solofile.runtime.settings import Launch  # noqa: E402
 
@@ -51,7 +52,6 @@ def start(engine: FakeEngine) -> boot.Starter:
     """Starts the fake in place of llama.cpp, choosing kernels as the real start does."""
 
     def start_fake(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
-        machine = hardware.detect()
-        return boot.Started(engine, boot.choose(launch, bundle, machine, environ))
+        return boot.Started(engine, choose_by_rules(launch, bundle, environ))
 
     return start_fake

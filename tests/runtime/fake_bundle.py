@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from fake_engine import FakeEngine, Script  # noqa: E402
+from rules import choose_by_rules  # noqa: E402
 from solofile.runtime import __main__ as program  # noqa: E402
-from solofile.runtime import boot, cli, hardware  # noqa: E402
+from solofile.runtime import boot, cli  # noqa: E402
 from solofile.runtime.container import Bundle  # noqa: E402
 from solofile.runtime.engine_api import Engine  # noqa: E402
 from solofile.runtime.settings import Launch  # noqa: E402
@@ -38,8 +39,7 @@ def main() -> None:
     sys.argv[1:] = words
 
     def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
-        machine = hardware.detect()
-        return boot.Started(make_engine(scene), boot.choose(launch, bundle, machine, environ))
+        return boot.Started(make_engine(scene), choose_by_rules(launch, bundle, environ))
 
     cli.main.__defaults__ = (None, None, None, start)
     program.run()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from solofile.builder import inputs, paths
-from solofile.runtime import kernels
+from solofile.runtime import choose_cpu, kernels
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
-from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, X86, choose_variant, missing, score
+from solofile.runtime.hardware import Hardware
+from solofile.runtime.kernel_path import Decision, Known, Offer, Wishes
+from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, X86, missing, score
 
 BASE = "fpu sse sse2 cx16 lahf_lm syscall nx"
 SSE42 = f"{BASE} pni ssse3 sse4_1 sse4_2 popcnt"
@@ -41,22 +44,30 @@ MACHINES = {
 }
 
 
+def choose(
+    features: Iterable[str], held: Iterable[str], forced: str | None = None, crash: str | None = None
+) -> Decision:
+    """The decision on a CPU with these features and a bundle that holds these variants."""
+    machine = Hardware("linux-x86_64", features=frozenset(features))
+    return choose_cpu.variant(machine, Offer(tuple(held)), Wishes(kernel=forced), Known(crash=crash))
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_choice_among_all(machine: str) -> None:
     flags, wanted = MACHINES[machine]
-    choice = choose_variant(frozenset(flags.split()), X86)
-    assert choice.variant == wanted
+    choice = choose(frozenset(flags.split()), X86)
+    assert choice.value == wanted
     assert missing(wanted, frozenset(flags.split())) == []
-    assert {name for name, _ in choice.rejected} == set(X86) - {wanted}
+    assert {name for name, _ in choice.losers} == set(X86) - {wanted}
 
 
 def test_best_of_what_the_bundle_holds() -> None:
     zen4 = frozenset(MACHINES["Zen 4"][0].split())
-    choice = choose_variant(zen4, ["x64", "haswell", "sapphirerapids"])
-    assert choice.variant == "haswell"
-    reasons = dict(choice.rejected)
+    choice = choose(zen4, ["x64", "haswell", "sapphirerapids"])
+    assert choice.value == "haswell"
+    reasons = dict(choice.losers)
     assert reasons["sapphirerapids"] == "needs AMX_TILE, AMX_INT8, which this CPU lacks"
-    assert reasons["zen4"] == "is not in this bundle"
+    assert reasons["zen4"] == "is not in this bundle: build it with --kernels all"
     assert reasons["x64"] == "is slower than haswell"
     assert choice.reason == (
         "of the 3 in this bundle the fastest that this CPU can run, using SSE42, AVX, F16C, FMA, AVX2, BMI2"
@@ -64,26 +75,26 @@ def test_best_of_what_the_bundle_holds() -> None:
 
 
 def test_after_a_crash_the_plainest() -> None:
-    choice = choose_variant(frozenset(MACHINES["Haswell"][0].split()), ["haswell", "x64"], crash="SIGILL")
-    assert choice.variant == "x64"
-    assert choice.reason == "the run before ended with SIGILL, so nothing that a CPU may lack is used"
-    assert dict(choice.rejected)["haswell"] == "was passed over"
+    choice = choose(frozenset(MACHINES["Haswell"][0].split()), ["haswell", "x64"], crash="SIGABRT")
+    assert choice.value == "x64"
+    assert choice.reason == "the run before ended with SIGABRT, so nothing that a CPU may lack is used"
+    assert dict(choice.losers)["haswell"] == "was passed over: --kernel haswell uses it"
 
 
 def test_forced() -> None:
     features = frozenset(MACHINES["Haswell"][0].split())
-    assert choose_variant(features, X86, forced="sse42").variant == "sse42"
+    assert choose(features, X86, forced="sse42").value == "sse42"
     with pytest.raises(
         InputError, match=r"^The kernel variant zen4 needs AVX512, .* this CPU lacks: leave --kernel out"
     ):
-        choose_variant(features, X86, forced="zen4")
+        choose(features, X86, forced="zen4")
     with pytest.raises(UnknownName, match="Unknown kernel variant haswel in this bundle: did you mean haswell"):
-        choose_variant(features, X86, forced="haswel")
+        choose(features, X86, forced="haswel")
 
 
 def test_none_runs() -> None:
     with pytest.raises(SolofileError, match=r"None of the kernels in this bundle \(haswell\) runs on this CPU"):
-        choose_variant(frozenset(), ["haswell"])
+        choose(frozenset(), ["haswell"])
 
 
 ARM = {
@@ -102,9 +113,9 @@ ARM = {
 @pytest.mark.parametrize("machine", ARM)
 def test_choice_on_arm(machine: str) -> None:
     flags, table, wanted = ARM[machine]
-    choice = choose_variant(frozenset(flags.split()), table)
-    assert choice.variant == wanted
-    assert {name for name, _ in choice.rejected} == set(table) - {wanted}
+    choice = choose(frozenset(flags.split()), table)
+    assert choice.value == wanted
+    assert {name for name, _ in choice.losers} == set(table) - {wanted}
 
 
 @pytest.fixture(scope="module")

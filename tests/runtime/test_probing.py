@@ -83,12 +83,12 @@ time.sleep(60)
     assert child(code, 0.5).status == HUNG
 
 
-def test_a_child_of_its_own_that_stays(tmp_path: Path) -> None:
-    """The answer counts at once, and what the child left behind is killed."""
-    note = tmp_path / "pid"
+def leave_a_child(note: Path, first: str = "") -> None:
+    """Run a child that answers and ends; one of its own, whose number is in ``note``, stays and holds up nobody."""
     code = f"""
 import os, time
 if os.fork() == 0:
+    {first}
     open({str(note)!r}, "w").write(str(os.getpid()))
     time.sleep(60)
 while not os.path.exists({str(note)!r}): time.sleep(0.01)
@@ -98,24 +98,18 @@ os._exit(0)
     start = time.monotonic()
     assert child(code).status == OK
     assert time.monotonic() - start < 5
+
+
+def test_a_child_of_its_own_that_stays(tmp_path: Path) -> None:
+    """The answer counts at once, and what the child left behind is killed."""
+    note = tmp_path / "pid"
+    leave_a_child(note)
     wait_until_gone(int(note.read_text()))
 
 
 def test_a_child_that_flees_and_keeps_the_pipes(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    code = f"""
-import os, time
-if os.fork() == 0:
-    os.setsid()
-    open({str(note)!r}, "w").write(str(os.getpid()))
-    time.sleep(60)
-while not os.path.exists({str(note)!r}): time.sleep(0.01)
-print("{{}}", flush=True)
-os._exit(0)
-"""
-    start = time.monotonic()
-    assert child(code).status == OK
-    assert time.monotonic() - start < 5
+    leave_a_child(note, "os.setsid()")
     os.kill(int(note.read_text()), signal.SIGKILL)
 
 
