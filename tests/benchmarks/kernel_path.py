@@ -26,7 +26,7 @@ import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from measure import Sample, Server, ratios, running
+from measure import Sample, Server, arguments, ratios, running
 from solofile.runtime import hardware, kernels
 from solofile.runtime.container import Bundle
 
@@ -115,11 +115,7 @@ def show(contenders: Iterable[Contender]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True, help="llama-server")
-    parser.add_argument("-n", type=int, default=11, help="runs of the last ones")
+    parser = arguments(__doc__, runs=11, help_runs="runs of the last ones")
     parser.add_argument("--sweep", type=int, default=4, help="runs of what is near the best in the sweep")
     parser.add_argument("--prompt", type=int, default=256, help="tokens")
     parser.add_argument("--answer", type=int, default=64, help="tokens")

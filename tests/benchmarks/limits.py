@@ -14,10 +14,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from cgroups import cpu_quota
-from measure import Sample, Server, ratios
+from measure import Sample, Server, arguments, ratios
 
 PROMPT = "Once upon a time"
 SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "cache_prompt": False, "ignore_eos": True}
@@ -76,11 +75,7 @@ def measure(limit: Limit, options: argparse.Namespace, threads: Sequence[int]) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True, help="llama-server")
-    parser.add_argument("-n", type=int, default=5, help="runs of each")
+    parser = arguments(__doc__, runs=5)
     parser.add_argument("--tokens", type=int, default=64, help="decoded tokens of a run")
     parser.add_argument("--few", type=int, default=5, help="the same for what is slower than --slow")
     parser.add_argument("--slow", type=float, default=3.0, help="tokens a second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -33,6 +34,16 @@ class Sample:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Sample:
     """Ours over theirs, pair by pair: both were measured one right after the other."""
     return Sample(tuple(a / b for a, b in zip(ours, theirs, strict=True)))
+
+
+def arguments(description: str | None, *, runs: int, help_runs: str = "runs of each") -> argparse.ArgumentParser:
+    """The options of a benchmark that puts a bundle beside llama-server with the plain GGUF."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True, help="llama-server")
+    parser.add_argument("-n", type=int, default=runs, help=help_runs)
+    return parser
 
 
 def free_port() -> int:

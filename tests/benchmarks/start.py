@@ -7,14 +7,12 @@ Interleaved runs on a warm page cache; seconds, median (min … max); ratios pai
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 
-from measure import Sample, Server, ratios
+from measure import Sample, Server, arguments, ratios
 
 PROMPT = "What is the capital of France?"
 CHAT = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8, "temperature": 0}
@@ -57,11 +55,7 @@ def seconds_to_first_byte(command: list[str], environment: dict[str, str]) -> fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True, help="llama-server")
-    parser.add_argument("-n", type=int, default=9, help="runs of each")
+    parser = arguments(__doc__, runs=9)
     options = parser.parse_args()
     bundle = str(options.bundle.resolve())
     reference = [str(options.reference), "-m", str(options.model)]

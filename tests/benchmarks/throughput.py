@@ -9,13 +9,11 @@ from the request to the first piece. Median (min … max); ratios pair by pair.
 
 from __future__ import annotations
 
-import argparse
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-from measure import Sample, Server, ratios, running
+from measure import Sample, Server, arguments, ratios, running
 
 # What a request does not say, the demo's bundle decides otherwise than llama-server does.
 SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "cache_prompt": False}
@@ -61,11 +59,7 @@ def prompt_speed(server: Server, streams: int, words: int, run: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True, help="llama-server")
-    parser.add_argument("-n", type=int, default=7, help="runs of each")
+    parser = arguments(__doc__, runs=7)
     parser.add_argument("--tokens", type=int, default=128, help="decoded tokens a stream")
     parser.add_argument("--words", type=int, default=400, help="words of a prompt")
     options = parser.parse_args()
