@@ -15,6 +15,7 @@ from typing import Any
 from solofile.runtime.errors import SolofileError
 
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_LAST, _IDLE_PRIORITY_CLASS = 19, 0x40
 
 
 class _Missing(Exception):  # noqa: N818 - reads as what happened
@@ -30,6 +31,8 @@ def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> i
     except ValueError:
         sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
         return 2
+    if job.get("background"):
+        _give_way()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         result = (compute or _compute)(job)
@@ -61,6 +64,21 @@ def _limit() -> None:
         file.write("1000")
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+
+
+def _give_way() -> None:
+    """Leave the CPUs to whoever else wants them, above all to the parent when somebody asks it something.
+
+    Linux's desktops share out CPUs between sessions first, by a niceness of the session.
+    """
+    if sys.platform == "win32":
+        kernel = ctypes.windll.kernel32
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), _IDLE_PRIORITY_CLASS)
+        return
+    with contextlib.suppress(OSError):
+        os.nice(_LAST)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(str(_LAST))
 
 
 def _end_with_parent() -> None:

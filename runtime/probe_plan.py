@@ -36,7 +36,8 @@ class Probe(NamedTuple):
     """One thing to try: ``key`` as in Known.probes, the libraries by ``variant`` and ``backend``, and what is measured.
 
     Without ``measure`` only the devices are listed. ``measure`` are the seconds for each of the measurements, and
-    ``sample`` the bytes of weights to take; ``timeout`` are the seconds that the child may take in all.
+    ``sample`` the bytes of weights to take; ``timeout`` are the seconds that the child may take in all. In the
+    ``background`` it gives way to whatever else wants the CPUs.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Probe(NamedTuple):
     sample: int = _MANY_BYTES
     attention: bool = False
     timeout: float = CPU_SECONDS
+    background: bool = False
     environment: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -129,7 +131,11 @@ def idle(machine: Hardware, model: Model, offer: Offer, wishes: Wishes, known: K
     """What to measure at length while nobody asks anything, for later starts: what could be faster than ``path``."""
     if known.crash or path.gpu_layers == "all":
         return []
-    mine = Probe(path.cpu_key, path.variant, repack=path.repack, threads=path.threads, measure=_THOROUGH)
+    if machine.quota is not None and machine.quota < path.threads:
+        return []  # stopped again and again, it would measure the stops, and take of the quota what a request needs
+    mine = Probe(
+        path.cpu_key, path.variant, repack=path.repack, threads=path.threads, measure=_THOROUGH, background=True
+    )  # fmt: skip
     wanted = [mine._replace(attention=True, timeout=2 * CPU_SECONDS)]
     if wishes.repack is None and choose_cpu.may_repack(path.variant, model.quantization, known):
         wanted.append(mine._replace(key=cpu_key(path.variant, not path.repack), repack=not path.repack))

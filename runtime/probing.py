@@ -4,7 +4,8 @@ The child is this program, started with SOLOFILE_CHILD in its environment (probe
 of JSON from standard input, loads the libraries, measures, and writes JSON to standard output.
 
     {"native_dir": …, "backends": [paths, the CPU variant first], "list_devices": true,
-     "member": {"name", "file", "offset", "size"}, "probe": {…}, "environment": {…}}   sf_probe's spec, both or neither
+     "background": false, "environment": {…},
+     "member": {"name", "file", "offset", "size"}, "probe": {…}}   sf_probe's spec, both or neither
 
 It answers ``{"devices": […], …sf_probe's result}`` or ``{"failure": sentence, "missing": true}``.
 """
@@ -48,6 +49,7 @@ def job(probe: Probe, native_dir: Path, backends: Sequence[Path], member: Member
         "native_dir": str(native_dir),
         "backends": [str(path) for path in backends],
         "list_devices": bool(probe.backend),
+        "background": probe.background,
         "environment": dict(probe.environment),
     }
     if probe.measure:

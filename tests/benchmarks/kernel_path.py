@@ -54,7 +54,7 @@ class Contender:
 
     def ask(self, text: Sequence[int], answer: int) -> None:
         body = {
-            "prompt": list(text), "n_predict": answer, "temperature": 0, "repeat_penalty": 1.0,
+            "prompt": list(text), "n_predict": answer, "temperature": 0, "repeat_penalty": 1.0, "dry_multiplier": 0,
             "cache_prompt": False, "ignore_eos": True,
         }  # fmt: skip
         begin = time.perf_counter()

@@ -19,7 +19,10 @@ from cgroups import cpu_quota
 from measure import Sample, Server, arguments, ratios
 
 PROMPT = "Once upon a time"
-SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "cache_prompt": False, "ignore_eos": True}
+SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "dry_multiplier": 0, "cache_prompt": False, "ignore_eos": True}
+CALM = 0.5
+"""Seconds before each run: the threads of the one before look for more work for a while, on the CPU that all share."""
+
 Limit = Callable[[contextlib.ExitStack, Sequence[str]], list[str]]
 
 
@@ -65,6 +68,7 @@ def measure(limit: Limit, options: argparse.Namespace, threads: Sequence[int]) -
         slow = {name for name, server in servers.items() if decode_speed(server, options.few) < options.slow}
         for _ in range(options.n):
             for name, server in servers.items():
+                time.sleep(CALM)
                 # What makes a token in seconds is asked for few of them.
                 speeds[name].append(decode_speed(server, options.few if name in slow else options.tokens))
     for name, values in speeds.items():

@@ -16,7 +16,7 @@ from typing import Any
 from measure import Sample, Server, arguments, ratios, running
 
 # What a request does not say, the demo's bundle decides otherwise than llama-server does.
-SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "cache_prompt": False}
+SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "dry_multiplier": 0, "cache_prompt": False}
 
 
 def stream(server: Server, body: dict[str, Any], times: list[float]) -> None:

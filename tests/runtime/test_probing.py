@@ -188,10 +188,10 @@ def test_interrupted() -> None:
 REAL = f"import sys; sys.path[:0] = {sys.path!r}\nfrom solofile.runtime import probe_child\n"
 
 
-def real(compute: str, **more: Any) -> Outcome:
+def real(compute: str, job: dict[str, Any] = JOB, **more: Any) -> Outcome:
     """The outcome of the real child, computing something else."""
     code = f"{REAL}def compute(job):\n {compute}\nsys.exit(probe_child.main(compute))"
-    return probing.run(JOB, 20, command=[sys.executable, "-c", code], **more)
+    return probing.run(job, 20, command=[sys.executable, "-c", code], **more)
 
 
 def test_the_child_keeps_its_answer_apart_from_what_drivers_print() -> None:
@@ -215,6 +215,20 @@ def test_the_child_limits_itself() -> None:
     core = real("import resource; return {'core': resource.getrlimit(resource.RLIMIT_CORE)}")
     assert core.result == {"core": [0, 0]}
     assert real("return {'oom': open('/proc/self/oom_score_adj').read()}").result == {"oom": "1000\n"}
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_the_child_gives_way_in_the_background(background: bool) -> None:
+    look = """
+ import os
+ group = open('/proc/self/autogroup').read() if os.path.exists('/proc/self/autogroup') else ''
+ return {'nice': os.getpriority(os.PRIO_PROCESS, 0), 'group': group}"""
+    result = real(look, {**JOB, "background": background}).result
+    assert result is not None
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert result["nice"] == (19 if background else usual)
+    if result["group"]:  # sessions have a niceness of their own here
+        assert result["group"].split()[-1] == ("19" if background else "0")
 
 
 @pytest.mark.parametrize("signals", [True, False], ids=["kernel", "pipe"])
@@ -246,6 +260,7 @@ def test_the_job_of_a_probe() -> None:
         "native_dir": "/native",
         "backends": ["/a.so", "/b.so"],
         "list_devices": True,
+        "background": False,
         "environment": {"A": "b"},
         "member": {"name": "models/x.gguf", "file": "/bundle", "offset": 65536, "size": 9},
         "probe": {

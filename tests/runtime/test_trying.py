@@ -227,6 +227,11 @@ def test_while_idle_only_what_is_not_known() -> None:
     assert idle(known._replace(crash="SIGSEGV")) == []
 
 
+def test_while_idle_nothing_of_what_a_quota_stops() -> None:
+    assert idle(Known(), on=machine(ZEN4)._replace(quota=0.5)) == []
+    assert idle(Known(), on=machine(ZEN4)._replace(quota=1.5)) != []
+
+
 def test_while_idle_nothing_beside_a_gpu_that_has_all() -> None:
     known = Known({"haswell": measured(100, 10), **{key.replace("__", ":"): one for key, one in GPU.items()}})
     assert idle(known, on=PC, offer=BOTH) == []
