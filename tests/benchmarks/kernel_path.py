@@ -26,7 +26,7 @@ import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from measure import Sample, Server, arguments, ratios, running
+from measure import CALM, Sample, Server, arguments, ratios, running
 from solofile.runtime import hardware, kernels
 from solofile.runtime.container import Bundle
 
@@ -100,6 +100,7 @@ def rounds(contenders: Sequence[Contender], text: Sequence[int], options: argpar
     for number in range(count):
         shift = number % len(contenders)
         for contender in (*contenders[shift:], *contenders[:shift]):
+            time.sleep(CALM)
             contender.ask(text[number : number + options.prompt], options.answer)
 
 

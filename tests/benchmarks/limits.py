@@ -16,13 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from cgroups import cpu_quota
-from measure import Sample, Server, arguments, ratios
+from measure import CALM, Sample, Server, arguments, ratios
 
 PROMPT = "Once upon a time"
 SAMPLING = {"temperature": 0, "repeat_penalty": 1.0, "dry_multiplier": 0, "cache_prompt": False, "ignore_eos": True}
-CALM = 0.5
-"""Seconds before each run: the threads of the one before look for more work for a while, on the CPU that all share."""
-
 Limit = Callable[[contextlib.ExitStack, Sequence[str]], list[str]]
 
 

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+CALM = 0.5
+"""Seconds between runs of servers that share the CPUs: the threads of the one before look for more work for a while."""
+
 
 @dataclass(frozen=True)
 class Sample:
