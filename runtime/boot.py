@@ -8,11 +8,11 @@ libraries.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solofile.runtime import choice, selection, settings
+from solofile.runtime import core_words, fitting, selection
 from solofile.runtime.cache import MODELS
 from solofile.runtime.errors import InputError
 
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
     from solofile.runtime.container import Bundle
     from solofile.runtime.engine_api import Engine
-    from solofile.runtime.hardware import Hardware
     from solofile.runtime.kernel_path import Choice
     from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
-    from solofile.runtime.memory import Estimate, Fit, Measure, Room
-    from solofile.runtime.selection import Ground, Say, Selection
+    from solofile.runtime.selection import Ground, Say
     from solofile.runtime.settings import Launch
 else:
     from solofile.runtime.record import NamedTuple
@@ -74,14 +72,11 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     os.environ.update(path.environment)  # before a library reads it
     found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
-    measure = estimator(launch, selected, libraries)
-    fitted = fit(launch, ground, measure)
-    if fitted is not None and fitted.note:
-        say(fitted.note)
+    selected = fitting.fitted(launch, selected, libraries, say).accepted()
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
     engine = LlamaEngine.start(
-        place.native, libraries, arguments(launch, selected, fitted), [ground.member], launch.log_level,
+        place.native, libraries, core_words.arguments(launch, selected), [ground.member], launch.log_level,
         read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
@@ -107,65 +102,3 @@ def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:
         return localcopy.make(folder, source, say, progress)
     finally:
         progress.end()
-
-
-def arguments(launch: Launch, selected: Selection, fitted: Fit | None) -> tuple[str, ...]:
-    """What llama.cpp's core is started with."""
-    ground, path = selected.ground, selected.choice.path
-    if fitted is not None and fitted.context is not None:
-        path = path._replace(context=fitted.context)
-    chosen = choice.arguments(path, ground.wishes)
-    manifest = ground.place.bundle.manifest
-    own = settings.core_arguments(launch, manifest, path, ground.machine.memory)
-    users = settings.core_without(launch, choice.overruled(path, ground.wishes))
-    return ("--model", launch.model, *chosen, *own, *users)
-
-
-def estimator(launch: Launch, selected: Selection, libraries: Sequence[Path]) -> Measure:
-    """What the model would take of the memory with a context of so many tokens, 0 for as many as a start would take.
-
-    The core lays it out without loading it, which takes a tenth of a second and more.
-    """
-    ground = selected.ground
-    words = (*arguments(launch, selected, None), "--fit", "off")
-
-    def measure(tokens: int) -> Estimate:
-        from solofile.runtime import engine, memory
-
-        library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
-        more = ("-c", str(tokens)) if tokens else ()
-        return memory.read_estimate(engine.estimate(library, [*words, *more]))
-
-    return measure
-
-
-def room(machine: Hardware) -> Room:
-    """The memory that a model may take here."""
-    from solofile.runtime import memory
-
-    limit = machine.memory_limit
-    real = limit is not None and limit < (machine.memory_total or limit + 1)
-    return memory.Room(machine.memory, limit if real else None)
-
-
-def fit(launch: Launch, ground: Ground, measure: Measure) -> Fit | None:
-    """How the model fits into this machine's memory; None where it does for sure, which costs nothing to find out.
-
-    Raises InputError where it does not.
-    """
-    context = ground.wishes.context or 0
-    if settings.fits_easily(ground.model, context, ground.machine.memory):
-        return None
-    from solofile.runtime import memory, memory_text
-
-    given = {one.option.key: one for one in settings.given(launch)}
-    separate = "-np" in given and "-kvu" not in given
-    return memory.fit(
-        measure,
-        room(ground.machine),
-        memory.Subject(ground.model.name, ground.model.quantization, ground.model.parameters),
-        asked=context,
-        slots=int(given["-np"].values[0]) if separate else 1,
-        force="-fit" in given and given["-fit"].values[0] == "off",
-        other=memory_text.largest_program,
-    ).accepted()

@@ -115,7 +115,7 @@ def batches(wishes: Wishes) -> tuple[int, int, Decision]:
     batch = BATCH if wishes.batch is None else wishes.batch
     ubatch = UBATCH if wishes.ubatch is None else wishes.ubatch
     if wishes.batch is None and wishes.ubatch is None:
-        reason = "llama.cpp's own: prompts gain little from more, and buffers grow with it"
+        reason = "llama.cpp's own: more gains little and takes memory"
     else:
         reason = "it was asked for with " + " and ".join(
             option for option, wish in (("-b", wishes.batch), ("-ub", wishes.ubatch)) if wish is not None
@@ -135,7 +135,7 @@ def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known) -> tuple[
     work = measured.thorough(outcome)
     fast, plain = measured.attention(outcome, "flash"), measured.attention(outcome, "plain")
     if work is None or fast is None or plain is None:
-        reason = "llama.cpp turns it on where what computes can do it: less memory, and fast with a long context"
+        reason = "on wherever what computes can do it: it takes less memory"
         return "auto", Decision("flash attention", "auto", reason, (("off", "has not been measured faster"),))
     percent = round(100 * ((work + fast) / (work + plain) - 1))
     if (work + plain) * _PLAIN_WORTH >= work + fast:

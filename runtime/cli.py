@@ -83,12 +83,18 @@ def _serve(command: Command) -> int:
     return serving.run(launch, bundle.manifest, started.engine, command.show, console.say, command.environ)
 
 
+def _remark(launch: settings.Launch, started: boot.Started) -> None:
+    """Where only an answer is wanted: nothing but what is not as the user would expect."""
+    sentence = started.sentence if launch.log_level else started.choice.note
+    if sentence:
+        console.say(sentence)
+
+
 def _chat(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     started = command.start(launch, bundle, command.environ, console.say)
-    if launch.log_level:
-        console.say(started.sentence)
+    _remark(launch, started)
     from solofile.runtime import cache, chat
 
     cache.prune_in_background(command.cache, started.in_use)
@@ -103,8 +109,7 @@ def _prompt(command: Command) -> int:
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
     started = command.start(launch, bundle, command.environ, console.say)
-    if launch.log_level:
-        console.say(started.sentence)
+    _remark(launch, started)
     from solofile.runtime import cache, oneshot
 
     question = oneshot.prompt_text(launch.prompt, oneshot.read_piped(launch.prompt, sys.stdin))

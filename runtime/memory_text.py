@@ -73,6 +73,23 @@ def shrunk(full: Estimate, best: Estimate, room: Room) -> str:
     )
 
 
+def shorter(full: Estimate, room: Room) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Why the context is shorter than the model's own, ``full``'s, and what became of that one."""
+    remedy = "does not fit: a KV cache of fewer bits (-ctk q8_0 -ctv q8_0) holds more"
+    reason = f"the longest that fits: a model can have {size_text(room.usable or 0)}"
+    return reason, ((f"{full.context:,} tokens", remedy),)
+
+
+def share(estimate: Estimate, room: Room, shared: Set[str]) -> str:
+    """What a model takes beside what it can have."""
+    needed = size_text(estimate.needed(shared))
+    if room.usable is None:
+        return f"it takes {needed} in all"
+    if estimate.needed(shared) > room.usable:
+        return f"it takes {needed}, more than the {size_text(room.usable)} that it can have (--fit off)"
+    return f"it takes {needed} in all, and a model can have {size_text(room.usable)}"
+
+
 def forced(subject: Subject, full: Estimate, room: Room, shared: Set[str]) -> str:
     """It does not fit and is loaded nevertheless."""
     return f"{_takes(subject, full, shared)}, and {_available(room)}: --fit off loads it all the same."
