@@ -109,7 +109,7 @@ def _best(able: list[str], faults: Mapping[str, str], known: Known, candidates: 
     used = kernels.highlight(first) or "no more than every CPU of its kind has"
     if candidates == 1:
         return first, f"the only one in this bundle, using {used}"
-    return first, f"the fastest of the {candidates} in this bundle that this CPU can run, using {used}"
+    return first, f"the fastest of the {candidates} in this bundle for this CPU, using {used}"
 
 
 def _losers(picked: Pick, machine: Hardware, known: Known) -> Iterator[tuple[str, str]]:

@@ -36,7 +36,7 @@ def prompt_cache(machine: Hardware, model: Model, wishes: Wishes, known: Known) 
         )
     if size >= _MOST_CACHE:
         return _MOST_CACHE, Decision(part, f"{_MOST_CACHE} MiB at most", "there is memory to spare")
-    reason = "half of what the model leaves of the memory, no more than its conversations can fill"
+    reason = "half of what the model leaves, or all that its conversations fill"
     return size, Decision(part, f"{size} MiB at most", reason, _more("8192 MiB", "llama.cpp's own, whatever there is"))
 
 
@@ -149,7 +149,7 @@ def _fitted_context(choice: Choice, wishes: Wishes, fit: Fit, room: Room, shared
         reason, lost = memory_text.shorter(fit.full or estimate, room)
         return fit.context, Decision("context", _tokens(fit.context), reason, lost)
     reason = choice.of("context").reason if wishes.context else "what the model was trained for"
-    reason += f": {memory_text.share(estimate, room, shared)}"
+    reason += f"{memory_text.verdict(estimate, room, shared)}"
     if not wishes.context and path.backend and path.gpu_layers == "auto":  # llama.cpp fits it together with the layers
         return 0, Decision("context", _tokens(estimate.context), "as llama.cpp fits it beside the layers on the GPU")
     return wishes.context or estimate.context, Decision("context", _tokens(wishes.context or estimate.context), reason)

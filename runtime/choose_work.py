@@ -73,7 +73,7 @@ def _limit(machine: Hardware) -> str:
     if machine.allowed < machine.logical and count == machine.allowed:
         return f"this process may run on {machine.allowed} of {machine.logical} CPUs"
     if machine.efficiency_cores and count == machine.performance_cores:
-        return "one for each performance core: every layer waits for the slowest thread"
+        return "one for each performance core: all wait for the slowest"
     return "one for each physical core that this process may run on" if count > 1 else "there is one core to run on"
 
 
@@ -81,10 +81,10 @@ def _unused(machine: Hardware, rule: int) -> Losers:
     """Numbers of threads that could come to mind."""
     losers = []
     if machine.cores > rule:
-        every = "every core of the machine, llama.cpp's own rule: not all of them are fast and ours alone"
+        every = "every core, as llama.cpp has it: not all of them are fast and ours alone"
         losers.append((str(machine.cores), every))
     if machine.allowed > max(rule, machine.cores):
-        losers.append((str(machine.allowed), "two on a core share what computes: they have not been measured faster"))
+        losers.append((str(machine.allowed), "two on a core share what computes: not measured to be faster"))
     return tuple(losers)
 
 

@@ -207,11 +207,15 @@ def problems(report: Report) -> Iterator[str]:
         if sentence:
             yield sentence
     for key, what in choice.get("crashes", {}).items():
-        yield f"{key} {what}: it is not used before it is asked for by name."
+        again = f"--gpu {key.partition(':')[0]}" if ":" in key else f"--kernel {key}"
+        yield f"{key.rpartition(':')[2]} {what}, so it is not used: {again} tries it again."
     if "path" in kept and not kept["writable"]:
         yield f"The cache {kept['path']} cannot be written to: what is measured is measured again at every start."
-    if kept.get("crashes"):
-        yield f"Runs that crashed left {len(kept['crashes'])} notes, the last of them {kept['crashes'][-1]}."
+    notes = kept.get("crashes", ())
+    if notes:
+        yield f"A run that crashed left a note: {notes[-1]}." if len(notes) == 1 else (
+            f"{len(notes)} runs that crashed left notes, the last of them {notes[-1]}."
+        )
 
 
 def write(report: Report, out: TextIO, *, as_json: bool) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from solofile.runtime import doctor_unused, kernels
+from solofile.runtime.hardware import short_name
 from solofile.runtime.measured import speed
 from solofile.runtime.memory_text import size_text
 
-WIDTH = 100
+WIDTH, MOST = 100, 26
+"""Characters of a line, and of a column but the last."""
 
 _PARTS = {
     "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU", "threads": "threads",
@@ -25,7 +27,7 @@ _WORDS = {
 }  # fmt: skip
 
 _MEMORY = {
-    "weights_mapped": "weights, mapped from the file", "weights_loaded": "weights, copied from the file",
+    "weights_mapped": "weights, mapped in place", "weights_loaded": "weights, copied from the file",
     "weights_repacked": "weights, repacked", "kv_cache": "KV cache", "compute": "computing",
 }  # fmt: skip
 
@@ -56,19 +58,29 @@ def _block(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def columns(rows: Iterable[Sequence[str]], width: int = WIDTH - 2) -> list[str]:
-    """Rows of two or three columns, aligned; the last one is wrapped, a name that repeats is written once."""
+    """Rows of two or three columns, aligned; the last one is wrapped, a name that repeats is written once.
+
+    What is too long for its column has a line of its own.
+    """
     table = [tuple(row) for row in rows]
-    inner = [max(len(row[index]) for row in table if len(row) > index + 1) for index in range(_most(table) - 1)]
+    inner = [_widest(row[index] for row in table if len(row) > index + 1) for index in range(_most(table) - 1)]
     lines: list[str] = []
     last = ""
     for row in table:
         cells = ["" if row[0] == last else row[0], *row[1:]]
         last = row[0]
+        if len(cells[-2]) > MOST:
+            lines.append("".join(f"{cell:<{inner[index]}}  " for index, cell in enumerate(cells[:-1])).rstrip())
+            cells[:-1] = [""] * len(inner)
         head = "".join(f"{cell:<{inner[index]}}  " for index, cell in enumerate(cells[:-1]))
         room = max(20, width - len(head))
         first, *rest = textwrap.wrap(cells[-1], room, break_on_hyphens=False) or [""]
         lines += [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in rest)]
     return lines
+
+
+def _widest(cells: Iterable[str]) -> int:
+    return max((len(cell) for cell in cells if len(cell) <= MOST), default=0)
 
 
 def _most(table: Sequence[Sequence[str]]) -> int:
@@ -94,7 +106,7 @@ def machine_rows(machine: Report) -> Iterator[tuple[str, str]]:
         cores = f"{machine['performance_cores']} performance and {machine['efficiency_cores']} efficiency cores"
     sockets = f", {machine['sockets']} sockets" if machine["sockets"] > 1 else ""
     caches = _caches(machine["caches"])
-    yield "CPU", f"{machine['cpu'] or machine['target']}: {cores}{sockets}{caches}"
+    yield "CPU", f"{short_name(machine['cpu']) or machine['target']}: {cores}{sockets}{caches}"
     yield "usable", "; ".join(_usable(machine))
     total = _size_or(machine["memory_total"], "unknown")
     limit = machine["memory_limit"]
@@ -123,7 +135,7 @@ def _caches(caches: Sequence[Report]) -> str:
     if last < 2:
         return ""
     biggest = max(one["size"] for one in caches if one["level"] == last)
-    return f", {biggest // 1024 / 1024:.3g} MiB of level {last} cache"
+    return f", {biggest // 1024 / 1024:.3g} MiB L{last} cache"
 
 
 def choice_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
@@ -133,7 +145,8 @@ def choice_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
         one = decisions.get(part)
         if one is None or _goes_without_saying(part, one, decisions, choice["path"]):
             continue
-        yield name, _value(part, one["value"], choice["path"]), one["reason"]
+        below = part == "gpu" and one["losers"] and one["value"] == "none"
+        yield name, _value(part, one["value"], choice["path"]), "why not is said below" if below else one["reason"]
     if decisions:
         yield "measured", *measured_words(choice)
 
@@ -149,6 +162,8 @@ def _value(part: str, value: str, path: Report) -> str:
 def _goes_without_saying(part: str, one: Report, decisions: Report, path: Report) -> bool:
     if part == "threads for prompts":
         return bool({**one, "part": "threads"} == decisions["threads"])
+    if part == "batch":
+        return "asked for" not in one["reason"]
     if part == "gpu layers":
         return not path["backend"] and one["value"] == "0" and "does nothing" not in one["reason"]
     return part == "NUMA" and one["value"] == "off" and not one["losers"]
@@ -159,6 +174,8 @@ def measured_words(choice: Report) -> tuple[str, str]:
     found = choice.get("calibration")
     if not found:
         return "nothing yet", "all by rule; a server measures once, for 2 s after its first load"
+    if found.get("path") != choice["path"]["key"]:
+        return f"{found.get('date', 'earlier')}", f"for {found.get('path')}, which is not used now: all by rule"
     answers, prompts = (_rates(found.get(kind)) for kind in ("decode", "prompt"))
     text = ", ".join(filter(None, (answers and f"answers {answers}", prompts and f"prompts {prompts}")))
     return f"{found.get('date', 'earlier')}", f"tokens/s by threads: {text}; rules decide the rest"
@@ -181,21 +198,20 @@ def memory_lines(table: Report) -> Iterator[str]:
         return
     for key, name in _MEMORY.items():
         if key in table:
-            yield f"{name:<32}{size_text(table[key]):>8}"
+            yield f"{name:<30}{size_text(table[key]):>8}"
     for one in table["devices"]:
-        yield f"{'on ' + one['name']:<32}{size_text(one['used']):>8}  of {size_text(one['free'])} that are free there"
-    yield f"{'sum':<32}{size_text(table['needed']):>8}  {_verdict(table)}"
+        yield f"{'on ' + one['name']:<30}{size_text(one['used']):>8}  of {size_text(one['free'])} that are free there"
+    yield f"{'sum':<30}{size_text(table['needed']):>8}  {_verdict(table)}"
     if table["prompt_cache_at_most"] > 0:
         cache = size_text(table["prompt_cache_at_most"])
-        yield f"{'prompt cache':<32}{cache:>8}  at most, as conversations come and go"
+        yield f"{'prompt cache':<30}{cache:>8}  at most, as conversations come and go"
 
 
 def _verdict(table: Report) -> str:
     if table["available"] is None:
         return "(nobody knows how much is available)"
-    limit = "" if table["container_limit"] is None else f", container limit {size_text(table['container_limit'])}"
     fits = "fits into" if table["fits"] else "DOES NOT FIT into"
-    return f"{fits} the {size_text(table['usable'])} it can have (available {size_text(table['available'])}{limit})"
+    return f"{fits} the {size_text(table['usable'])} that a model can have here"
 
 
 def bundle_rows(bundle: Report) -> Iterator[tuple[str, str]]:
@@ -206,7 +222,7 @@ def bundle_rows(bundle: Report) -> Iterator[tuple[str, str]]:
     for name, requires in bundle["targets"].items():
         count = len(bundle["kernels"][name])
         gpus = ", ".join(bundle["gpus"].get(name, {})) or "none"
-        yield "for", f"{name} with {requires} or newer; {count} CPU kernel{_s(count)}, GPU libraries: {gpus}"
+        yield "runs on", f"{name} with {requires} or newer; {count} CPU kernel{_s(count)}, GPU libraries: {gpus}"
     for model in bundle["models"]:
         facts = [
             f"{model['architecture']} {_count(model['parameters'])}", model["quantization"], size_text(model["size"]),

@@ -22,44 +22,56 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
     decisions = {one["part"]: one for one in choice.get("decisions", ())}
     if "kernel" in decisions:
         yield from kernel_rows(decisions["kernel"], report["hardware"]["features"])
-    for part in _PARTS:
-        for reason, names in _by_reason(decisions.get(part, {}).get("losers", ())).items():
-            if part == "threads for prompts" and reason in _by_reason(decisions["threads"]["losers"]):
-                continue
-            yield _title(part, names), reason.removeprefix("is ")
+    groups: dict[str, list[str]] = {}
+    for part in _PARTS if decisions else ():
+        for one in decisions.get(part, {}).get("losers", ()):
+            if part != "threads for prompts" or one not in decisions["threads"]["losers"]:
+                groups.setdefault(one["reason"], []).append(_title(part, one["value"]))
+    for reason, names in groups.items():
+        yield ", ".join(names), reason.removeprefix("is ")
+    yield from _unseen_rows(choice, report["hardware"]["gpus"])
     yield from _shader_rows(report)
 
 
-def _title(part: str, names: Sequence[str]) -> str:
-    text = ", ".join(names)
+def _unseen_rows(choice: Report, gpus: Sequence[Report]) -> Iterator[tuple[str, str]]:
+    """GPUs of the machine that a backend does not show although it shows others, by their places on the bus."""
+    for backend, probe in choice.get("probes", {}).items():
+        devices = (probe["result"] or {}).get("devices") if ":" not in backend else None
+        places = {one.get("id") for one in devices or ()} - {"", None}
+        for gpu in gpus if places else ():
+            if gpu["node"] not in places:
+                missing = f"{backend} does not show it: install its {backend} driver"
+                yield gpu["name"], missing if gpu["driver"] else "no driver has taken it: install one"
+
+
+def _title(part: str, value: str) -> str:
     if part == "repack":
-        return "weights repacked" if text == "on" else "weights as in the file"
+        return "repacking" if value == "on" else "no repacking"
     if part in ("threads", "threads for prompts"):
-        return f"{text} thread{'' if text == '1' else 's'}" + (" for prompts" if part != "threads" else "")
-    if part in ("gpu", "NUMA"):
-        return text if part == "gpu" else f"NUMA {text}"
-    return f"{text} of context" if part == "context" else f"{part} {text}"
+        return f"{value} thread{'' if value == '1' else 's'}" + (" for prompts" if part != "threads" else "")
+    return {"gpu": value, "flash attention": f"flash {value}", "NUMA": f"NUMA {value}"}.get(part, f"{part} {value}")
 
 
 def kernel_rows(decision: Report, features: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The CPU variants that lost: by the feature that the CPU lacks, else by their reason."""
+    """The CPU variants that lost: those it cannot run by the feature that it lacks, others by their reason."""
     have = frozenset(features)
-    groups: dict[str, list[str]] = {}
+    lacking: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for one in decision["losers"]:
         lacks = kernels.missing(one["value"], have) if one["value"] in kernels.VARIANTS else []
-        reason = f"this CPU lacks {kernels.feature_name(lacks[0])}" if lacks else one["reason"]
-        groups.setdefault(reason, []).append(one["value"])
-    for reason, names in groups.items():
+        groups = lacking if lacks else reasons
+        key = kernels.feature_name(lacks[0]) if lacks else one["reason"].removeprefix("is ")
+        groups.setdefault(key, []).append(one["value"])
+    if lacking:
+        each = "; ".join(f"{feature} ({', '.join(names)})" for feature, names in lacking.items())
+        yield _kernels(sum(map(len, lacking.values()))), f"this CPU lacks {each}"
+    for reason, names in reasons.items():
         every = ", ".join(names)
-        why = reason.removeprefix("is ")
-        yield (f"{len(names)} kernels", f"{why} ({every})") if len(names) > 3 else (every, why)
+        yield (_kernels(len(names)), f"{reason} ({every})") if len(names) > 3 else (every, reason)
 
 
-def _by_reason(losers: Sequence[Report]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for one in losers:
-        groups.setdefault(one["reason"], []).append(one["value"])
-    return groups
+def _kernels(count: int) -> str:
+    return f"{count} kernel{'' if count == 1 else 's'}"
 
 
 def _shader_rows(report: Report) -> Iterator[tuple[str, str]]:

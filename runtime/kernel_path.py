@@ -210,7 +210,7 @@ class Choice(NamedTuple):
 
     def report(self) -> dict[str, Any]:
         """All of it as plain data, for --doctor."""
-        path = self.path._asdict() | {"environment": dict(self.path.environment)}
+        path = self.path._asdict() | {"environment": dict(self.path.environment), "key": self.path.key}
         decisions = [
             one._asdict() | {"losers": [{"value": value, "reason": reason} for value, reason in one.losers]}
             for one in self.decisions

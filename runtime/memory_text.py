@@ -80,14 +80,15 @@ def shorter(full: Estimate, room: Room) -> tuple[str, tuple[tuple[str, str], ...
     return reason, ((f"{full.context:,} tokens", remedy),)
 
 
-def share(estimate: Estimate, room: Room, shared: Set[str]) -> str:
-    """What a model takes beside what it can have."""
+def verdict(estimate: Estimate, room: Room, shared: Set[str]) -> str:
+    """What follows after the reason for a context: whether it fits."""
+    usable = room.usable
+    if usable is None:
+        return ", and nobody knows how much memory there is"
+    if estimate.needed(shared) <= usable:
+        return ", and all of it fits"
     needed = size_text(estimate.needed(shared))
-    if room.usable is None:
-        return f"it takes {needed} in all"
-    if estimate.needed(shared) > room.usable:
-        return f"it takes {needed}, more than the {size_text(room.usable)} that it can have (--fit off)"
-    return f"it takes {needed} in all, and a model can have {size_text(room.usable)}"
+    return f", but {needed} are more than the {size_text(usable)} that a model can have (--fit off)"
 
 
 def forced(subject: Subject, full: Estimate, room: Room, shared: Set[str]) -> str:

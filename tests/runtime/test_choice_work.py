@@ -33,7 +33,7 @@ HYBRID = {
         (
             HYBRID,
             6,
-            "one for each performance core: every layer waits for the slowest thread",
+            "one for each performance core: all wait for the slowest",
         ),
         ({"cores": 1, "logical": 1, "allowed": 1, "allowed_cores": 1}, 1, "there is one core to run on"),
     ],

@@ -72,9 +72,7 @@ def test_a_second_start_knows(start: Start) -> None:
     assert second.selection.choice == first.selection.choice
     decision = second.selection.choice.of("context")
     assert (second.selection.choice.path.context, decision.value) == (131_072, "131,072 tokens")
-    assert decision.reason == (
-        "what the model was trained for: it takes 26.0 GB in all, and a model can have 61.9 GB"
-    )
+    assert decision.reason == "what the model was trained for, and all of it fits"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +103,7 @@ def test_another_pack_is_another_estimate(start: Start) -> None:
     assert estimates.fingerprint("a", path, words) != estimates.fingerprint("b", path, words)
 
 
-@pytest.mark.parametrize("words", ["-t 1 -tb 3", "--temp 0.5 -s 1", "--cache-ram 77", "-n 4", "--alias me", "--metrics"])
+@pytest.mark.parametrize("words", ["-t 1 -tb 3", "--temp 0.5 -s 1", "--cache-ram 77", "-n 4", "-a me", "--metrics"])
 def test_what_changes_nothing_needs_no_estimate(start: Start, words: str) -> None:
     start()
     start(words)
@@ -168,7 +166,7 @@ def test_a_model_that_cannot_fit_is_refused(start: Start) -> None:
 def test_fit_off_is_the_users_word(start: Start) -> None:
     chosen = start("--fit off -c 100000", memory=16 * GB).accepted().choice
     assert "--fit off loads it all the same" in chosen.sentence
-    assert "more than the 15.4 GB that it can have" in chosen.of("context").reason
+    assert "are more than the 15.4 GB that a model can have (--fit off)" in chosen.of("context").reason
 
 
 def test_the_prompt_cache_is_what_the_estimate_leaves(start: Start) -> None:
