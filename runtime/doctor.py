@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, kernels, memory, selection
+from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, hardware_report, memory, selection
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
@@ -51,7 +51,7 @@ def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, st
     ``resolve`` makes a launch of the command line, with the defaults of a bundle if there is one.
     """
     report: Report = {"format": FORMAT, "solofile": __version__, "problems": []}
-    report["hardware"] = machine_report(_machine(environ))
+    report["hardware"] = hardware_report.report(_machine(environ))
     bundle = _or_error(lambda: Bundle.open(boot.bundle_path(environ)))
     if isinstance(bundle, Bundle):
         launch = resolve(bundle)
@@ -80,34 +80,6 @@ def _or_error(find: Callable[[], Any]) -> Any:
         return find()
     except (SolofileError, OSError) as error:
         return {"error": str(error)}
-
-
-def machine_report(machine: Hardware) -> Report:
-    """The section on the hardware."""
-    known = {flag for flags in kernels.FLAGS.values() for flag in flags}
-    return {
-        "target": machine.target,
-        "summary": hardware.describe(machine),
-        "cpu": machine.cpu,
-        "vendor": machine.vendor,
-        "features": sorted(machine.features & known),
-        "sockets": machine.sockets,
-        "cores": machine.cores,
-        "logical": machine.logical,
-        "performance_cores": machine.performance_cores,
-        "efficiency_cores": machine.efficiency_cores,
-        "allowed_cpus": machine.allowed,
-        "allowed_cores": machine.allowed_cores,
-        "container_limit": machine.quota,
-        "threads": machine.threads,
-        "memory_total": machine.memory_total,
-        "memory_available": machine.memory,
-        "memory_limit": machine.memory_limit,
-        "swap_free": machine.swap_free,
-        "caches": [one._asdict() for one in machine.caches],
-        "numa": [one._asdict() | {"cpus": sorted(one.cpus)} for one in machine.numa],
-        "gpus": [one._asdict() for one in machine.gpus],
-    }
 
 
 def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) -> Report:

@@ -38,13 +38,18 @@ def page(report: Report) -> str:
     """The whole of it."""
     blocks = [
         _head(report),
-        _block("This machine", columns(machine_rows(report["hardware"]))),
-        _block("What computes", columns(choice_rows(report.get("choice", {})))),
-        _block(_memory_title(report), list(memory_lines(_section(report.get("choice", {}), "memory")))),
-        _block("Not used, and what would change that", columns(doctor_unused.rows(report))),
-        _block("Bundle and cache", columns([*bundle_rows(report["bundle"]), *cache_rows(report["cache"])])),
+        block("This machine", columns(machine_rows(report["hardware"]))),
+        block("What computes", columns(choice_rows(report.get("choice", {})))),
+        block(_memory_title(report), list(memory_lines(_section(report.get("choice", {}), "memory")))),
+        block("Not used, and what would change that", columns(doctor_unused.rows(report))),
+        block("Bundle and cache", columns([*bundle_rows(report["bundle"]), *cache_rows(report["cache"])])),
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return joined(blocks)
+
+
+def joined(blocks: Iterable[Sequence[str]]) -> str:
+    """Blocks with a blank line between them."""
+    return "\n\n".join("\n".join(one) for one in blocks if one) + "\n"
 
 
 def _section(table: Report, name: str) -> Report:
@@ -53,7 +58,8 @@ def _section(table: Report, name: str) -> Report:
     return {} if "error" in found else found
 
 
-def _block(title: str, lines: Sequence[str]) -> list[str]:
+def block(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines below a heading; nothing where there are none."""
     return [title, *(f"  {line}" for line in lines)] if lines else []
 
 
@@ -74,7 +80,7 @@ def columns(rows: Iterable[Sequence[str]], width: int = WIDTH - 2) -> list[str]:
             cells[:-1] = [""] * len(inner)
         head = "".join(f"{cell:<{inner[index]}}  " for index, cell in enumerate(cells[:-1]))
         room = max(20, width - len(head))
-        first, *rest = textwrap.wrap(cells[-1], room, break_on_hyphens=False) or [""]
+        first, *rest = textwrap.wrap(cells[-1], room, break_on_hyphens=False, break_long_words=False) or [""]
         lines += [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in rest)]
     return lines
 
@@ -139,7 +145,14 @@ def _caches(caches: Sequence[Report]) -> str:
 
 
 def choice_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
-    """Each part of the choice with its reason, and what was measured."""
+    """The choice, and what was measured for it."""
+    yield from part_rows(choice)
+    if choice.get("decisions"):
+        yield "measured", *measured_words(choice)
+
+
+def part_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
+    """Each part of the choice with its reason."""
     decisions = {one["part"]: one for one in choice.get("decisions", ())}
     for part, name in _PARTS.items():
         one = decisions.get(part)
@@ -147,8 +160,6 @@ def choice_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
             continue
         below = part == "gpu" and one["losers"] and one["value"] == "none"
         yield name, _value(part, one["value"], choice["path"]), "why not is said below" if below else one["reason"]
-    if decisions:
-        yield "measured", *measured_words(choice)
 
 
 def _value(part: str, value: str, path: Report) -> str:

@@ -76,7 +76,7 @@ def _kernels(count: int) -> str:
 
 def _shader_rows(report: Report) -> Iterator[tuple[str, str]]:
     """What the compiler of a GPU backend's shaders could not do, which costs speed on GPUs that can."""
-    for backend, facts in report["bundle"].get("gpus", {}).get(report["hardware"]["target"], {}).items():
+    for backend, facts in report.get("bundle", {}).get("gpus", {}).get(report["hardware"]["target"], {}).items():
         if facts["lacks"]:
             names = ", ".join(facts["lacks"])
             remedy = "GPUs that have it read prompts more slowly than they could; build with a newer glslc"

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent)]
 
 from choice_support import MODEL, listing, measured  # noqa: E402
 from machine_files import unpack  # noqa: E402
-from solofile.runtime import choice, choose_memory, doctor, doctor_text, memory  # noqa: E402
+from solofile.runtime import choice, choose_memory, doctor, doctor_text, hardware_report, memory  # noqa: E402
 from solofile.runtime.hardware import Hardware, detect  # noqa: E402
 from solofile.runtime.kernel_path import Known, Offer, Outcome, Wishes  # noqa: E402
 from solofile.runtime.kernels import ARM_LINUX, X86  # noqa: E402
@@ -45,7 +45,7 @@ def report(
     found = fit or Fit(estimate)
     chosen = choose_memory.fitted(chosen, machine, MODEL, wishes, found, room, frozenset())
     sections: dict[str, Any] = {
-        "format": 1, "solofile": "0.1.0", "problems": [], "hardware": doctor.machine_report(machine),
+        "format": 1, "solofile": "0.1.0", "problems": [], "hardware": hardware_report.report(machine),
         "choice": {
             **chosen.report(), "refused": found.refusal, "calibration": known.calibration,
             "probes": {key: one._asdict() for key, one in known.probes.items()}, "crashes": dict(known.crashes),
