@@ -59,6 +59,6 @@ def blocks(report: Report) -> Iterator[list[str]]:
     yield doctor_text.block("This machine", doctor_text.columns(doctor_text.machine_rows(report["hardware"])))
     if report["choice"] is not None:
         rows = doctor_text.columns(doctor_text.part_rows(report["choice"]))
-        yield doctor_text.block("What a bundle with all CPU kernels would compute with here, with nothing measured", rows)
+        yield doctor_text.block("What a bundle with all CPU kernels would compute with, before it measures", rows)
         unused = doctor_text.columns(doctor_unused.rows(report))
         yield doctor_text.block("Not used, and what would change that", unused)
