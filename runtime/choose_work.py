@@ -47,7 +47,11 @@ def _threads(part: str, option: str, machine: Hardware, wish: int | None, table:
         return Decision(part, str(rule), _limit(machine), _unused(machine, rule))
     best = min(count for count in rates if rates[count] >= _AS_FAST * max(rates.values()))
     losers = [(str(count), f"measured {_speed(rates, count, best)}") for count in sorted(rates) if count != best]
-    reason = f"measured: {measured.speed(rates[best])} tokens/s" + (f"; {_limit(machine)}" if best == rule else "")
+    reason = f"measured: {measured.speed(rates[best])} tokens/s"
+    if rates[best] < max(rates.values()):
+        reason += ", and more threads gain less than 3 %"
+    elif best == rule:
+        reason += f"; {_limit(machine)}"
     return Decision(part, str(best), reason, tuple(losers))
 
 

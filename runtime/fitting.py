@@ -82,7 +82,7 @@ def _measured(launch: Launch, selected: Selection, libraries: Sequence[Path], th
         other=memory_text.largest_program,
     )
     key = _key(launch, selected)
-    if key is not None:
+    if key is not None and not fit.refusal:
         selection.keep(ground, estimates.news(ground.model_key, key, first[0]), say)
     return fit
 

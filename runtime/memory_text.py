@@ -58,9 +58,12 @@ def _smaller(subject: Subject, low: Estimate, usable: int, shared: Set[str]) -> 
 
 
 def refuse_context(subject: Subject, full: Estimate, best: Estimate, room: Room, shared: Set[str]) -> str:
-    """The context that the user gave does not fit; ``best`` does."""
+    """The context that the user gave does not fit; ``best`` does, which may be more than the model was made for."""
+    fits = f"-c {best.context} fits"
+    if 0 < full.context_train <= best.context:
+        fits = f"-c {full.context_train} fits and is what it was trained for"
     return (
-        f"{_takes(subject, full, shared)}, and {_available(room)}: -c {best.context} fits, a KV cache of fewer bits "
+        f"{_takes(subject, full, shared)}, and {_available(room)}: {fits}, a KV cache of fewer bits "
         "(-ctk q8_0 -ctv q8_0) holds more, and --fit off loads it all the same."
     )
 

@@ -154,6 +154,8 @@ def test_a_given_context_is_refused_and_never_changed(start: Start) -> None:
     with pytest.raises(InputError, match=r"takes 21.9 GB of memory with a context of 100,000 tokens .* -c \d+ fits"):
         found.accepted()
     assert found.selection.choice.path.context == 100_000
+    start("-c 100000", memory=16 * GB)
+    assert start.asked[0] == 100_000  # what is refused is not remembered
     assert start("-c 4096", memory=16 * GB).accepted().choice.path.context == 4096
     assert start.arguments("-c 4096", 16 * GB).count("-c") == 1
 
