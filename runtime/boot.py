@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from solofile.runtime.kernel_path import Choice
     from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
-    from solofile.runtime.selection import Ground, Say
+    from solofile.runtime.selection import Ground, Libraries, Place, Say, Selection
     from solofile.runtime.settings import Launch
 else:
     from solofile.runtime.record import NamedTuple
@@ -63,16 +63,12 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     from solofile.runtime.engine import LlamaEngine, Member
 
     place = selection.find_place(bundle, environ)
-    selected = selection.select(selection.survey(launch, place, environ), say)
-    ground, path = selected.ground, selected.choice.path
+    selected, found = decide(launch, place, environ, say)
+    ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
     if copy is not None:
         ground = ground._replace(member=Member(ground.member.name, copy.path, 0, ground.member.size))
         selected = selected._replace(ground=ground)
-    os.environ.update(path.environment)  # before a library reads it
-    found = selection.libraries(selected, say)
-    libraries = [library for library, _ in found]
-    selected = fitting.fitted(launch, selected, libraries, say).accepted()
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
     engine = LlamaEngine.start(
@@ -84,6 +80,17 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
     locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
     return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
+
+
+def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> tuple[Selection, Libraries]:
+    """Choose the kernel path and what fits into the memory; returns the libraries of the path too.
+
+    Raises InputError for a forced part that cannot work, and for a model that must not be loaded.
+    """
+    selected = selection.select(selection.survey(launch, place, environ), say)
+    os.environ.update(selected.choice.path.environment)  # before a library reads it
+    found = selection.libraries(selected, say)
+    return fitting.fitted(launch, selected, [library for library, _ in found], say).accepted(), found
 
 
 def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:

@@ -132,7 +132,8 @@ def _bench(command: Command) -> int:
     facts = started.choice.report()["path"]
     plan = bench.plan_of(command.environ)
     bench.run(
-        started.engine, started.sentence, out, as_json=launch.json, plan=plan, facts=facts, say=console.say
+        started.engine, started.sentence, out, as_json=launch.json, plan=plan, facts=facts, say=console.say,
+        meter=console.Meter("Measuring", bench.WHOLE),
     )  # fmt: skip
     return 0
 
@@ -141,15 +142,20 @@ def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: Tex
     """No engine here: it would compute beside those that are compared."""
     from solofile.runtime import compare, kernels
 
-    ground = selection.survey(launch, selection.find_place(bundle, command.environ), command.environ)
-    chosen = selection.select(ground, console.say).choice
+    place = selection.find_place(bundle, command.environ)
+    (ground, chosen), _ = boot.decide(launch, place, command.environ, console.say)
     machine, names = ground.machine, ground.offer.variants
     able = [name for name in names if not kernels.missing(name, machine.features)]
     rejected = [(value, reason) for value, reason in chosen.of("kernel").losers if value not in able]
     first = compare.Candidate.of(chosen.path)
-    every = compare.candidates(first, able, compare.thread_counts(machine.allowed_cores, machine.allowed))
+    counts = compare.thread_counts(machine.allowed_cores, machine.allowed)
+    repacks = chosen.of("repack").value != "nothing to repack"
+    every = compare.candidates(first, able, counts, repacks=repacks)
     words = compare.kept_words(command.words)
-    compare.compare(every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say)
+    compare.compare(
+        every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say,
+        features=machine.features,
+    )  # fmt: skip
     return 0
 
 
