@@ -27,7 +27,7 @@ from solofile.builder.progress import byte_size
 from solofile.builder.targets import TARGETS, find_kernels
 from solofile.builder.tools import machine_jobs
 from solofile.builder.vulkan_kit import kit_origin
-from solofile.runtime import doctor_text
+from solofile.runtime import text_columns
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def page(findings: list[Finding], report: Mapping[str, Any]) -> str:
     ]
     wrong = sum(1 for finding in findings if finding.remedy)
     end = "A build can be done here." if not wrong else f"{wrong} of these, marked !, must be put right before a build."
-    return doctor_text.joined(
-        [*doctor_choice.blocks(report), doctor_text.block("What a build needs", doctor_text.columns(rows)), [end]]
+    return text_columns.joined(
+        [*doctor_choice.blocks(report), text_columns.block("What a build needs", text_columns.columns(rows)), [end]]
     )
 
 

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from solofile.builder import native
 from solofile.builder.targets import TARGETS, find_kernels
-from solofile.runtime import bridge, choice, doctor_text, doctor_unused, hardware, hardware_report, native_probe
+from solofile.runtime import (
+    bridge,
+    choice,
+    doctor_text,
+    doctor_unused,
+    hardware,
+    hardware_report,
+    native_probe,
+    text_columns,
+)
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
 from solofile.runtime.kernel_path import Known, Offer, Wishes
@@ -56,9 +65,9 @@ def _choice(machine: Hardware) -> dict[str, Any] | None:
 
 def blocks(report: Report) -> Iterator[list[str]]:
     """The report for people, by its headings."""
-    yield doctor_text.block("This machine", doctor_text.columns(doctor_text.machine_rows(report["hardware"])))
+    yield text_columns.block("This machine", text_columns.columns(doctor_text.machine_rows(report["hardware"])))
     if report["choice"] is not None:
-        rows = doctor_text.columns(doctor_text.part_rows(report["choice"]))
-        yield doctor_text.block("What a bundle with all CPU kernels would compute with, before it measures", rows)
-        unused = doctor_text.columns(doctor_unused.rows(report))
-        yield doctor_text.block("Not used, and what would change that", unused)
+        rows = text_columns.columns(doctor_text.part_rows(report["choice"]))
+        yield text_columns.block("What a bundle with all CPU kernels would compute with, before it measures", rows)
+        unused = text_columns.columns(doctor_unused.rows(report))
+        yield text_columns.block("Not used, and what would change that", unused)

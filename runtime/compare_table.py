@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from solofile.runtime import doctor_text, doctor_unused
+from solofile.runtime import doctor_unused, text_columns
 from solofile.runtime.bench_result import Figure
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def lines(
     if rejected:
         losers = [{"value": name, "reason": reason} for name, reason in rejected]
         rows = doctor_unused.kernel_rows({"losers": losers}, sorted(features))
-        yield from doctor_text.block("Not measured", doctor_text.columns(rows))
+        yield from text_columns.block("Not measured", text_columns.columns(rows))
 
 
 def _verdict(found: Sequence[Measured]) -> Iterator[str]:

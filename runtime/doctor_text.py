@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from solofile.runtime import doctor_unused, kernels
 from solofile.runtime.hardware import short_name
 from solofile.runtime.measured import speed
 from solofile.runtime.memory_text import size_text
-
-WIDTH, MOST = 100, 26
-"""Characters of a line, and of a column but the last."""
+from solofile.runtime.text_columns import block, columns, joined, marked
 
 _PARTS = {
     "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU", "threads": "threads",
@@ -47,50 +44,10 @@ def page(report: Report) -> str:
     return joined(blocks)
 
 
-def joined(blocks: Iterable[Sequence[str]]) -> str:
-    """Blocks with a blank line between them."""
-    return "\n\n".join("\n".join(one) for one in blocks if one) + "\n"
-
-
 def _section(table: Report, name: str) -> Report:
     """A section, empty where it could not be found out: that is among the problems."""
     found: Report = table.get(name, {})
     return {} if "error" in found else found
-
-
-def block(title: str, lines: Sequence[str]) -> list[str]:
-    """Lines below a heading; nothing where there are none."""
-    return [title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def columns(rows: Iterable[Sequence[str]], width: int = WIDTH - 2) -> list[str]:
-    """Rows of two or three columns, aligned; the last one is wrapped, a name that repeats is written once.
-
-    What is too long for its column has a line of its own.
-    """
-    table = [tuple(row) for row in rows]
-    inner = [_widest(row[index] for row in table if len(row) > index + 1) for index in range(_most(table) - 1)]
-    lines: list[str] = []
-    last = ""
-    for row in table:
-        cells = ["" if row[0] == last else row[0], *row[1:]]
-        last = row[0]
-        if len(cells[-2]) > MOST:
-            lines.append("".join(f"{cell:<{inner[index]}}  " for index, cell in enumerate(cells[:-1])).rstrip())
-            cells[:-1] = [""] * len(inner)
-        head = "".join(f"{cell:<{inner[index]}}  " for index, cell in enumerate(cells[:-1]))
-        room = max(20, width - len(head))
-        first, *rest = textwrap.wrap(cells[-1], room, break_on_hyphens=False, break_long_words=False) or [""]
-        lines += [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in rest)]
-    return lines
-
-
-def _widest(cells: Iterable[str]) -> int:
-    return max((len(cell) for cell in cells if len(cell) <= MOST), default=0)
-
-
-def _most(table: Sequence[Sequence[str]]) -> int:
-    return max((len(row) for row in table), default=1)
 
 
 def _head(report: Report) -> list[str]:
@@ -101,8 +58,7 @@ def _head(report: Report) -> list[str]:
     found = report["problems"]
     if not found:
         return [title, "No problem was found."]
-    marked = [line for one in found for line in textwrap.wrap(one, WIDTH, initial_indent="! ", subsequent_indent="  ")]
-    return [title, *marked]
+    return [title, *(line for one in found for line in marked(one))]
 
 
 def machine_rows(machine: Report) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "options",
     "record",
     "system_files",
+    "text_columns",
     "topology",
     "vulkan_files",
     "windows_processors",

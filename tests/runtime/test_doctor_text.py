@@ -10,9 +10,9 @@ from choice_support import GIB, listing, machine, measured
 from doctor_report import CALIBRATION, ESTIMATE, TRIED, of, report
 from machine_files import NAMES
 from solofile.runtime import doctor_text
-from solofile.runtime.doctor_text import columns
 from solofile.runtime.kernel_path import Known, Outcome, Wishes
 from solofile.runtime.memory import DeviceShare, Fit
+from solofile.runtime.text_columns import WIDTH, columns
 
 TITLES = [
     "This machine", "What computes", "Memory, with a context of 8,192 tokens", "Not used, and what would change that",
@@ -43,7 +43,7 @@ def test_one_screen_on_every_machine(name: str, tmp_path: Path) -> None:
     text = doctor_text.page(of(name, tmp_path))
     lines = text.splitlines()
     assert [line for line in lines if line in TITLES] == TITLES
-    assert max(map(len, lines)) <= doctor_text.WIDTH
+    assert max(map(len, lines)) <= WIDTH
     assert len(lines) <= 45
     assert not any(line != line.rstrip() for line in lines)
 
