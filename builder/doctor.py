@@ -1,4 +1,8 @@
-"""``solofile doctor``: what a build would use on this machine, and what it lacks."""
+"""``solofile doctor``: what this machine has, what a bundle would choose on it, and what a build needs and lacks.
+
+``--json`` prints ``{"findings": [{"name", "found", "remedy"}], "hardware": {…}, "choice": {"path", "decisions", …}}``,
+the last two as a bundle's ``--doctor --json`` does (runtime/doctor.py), the choice null where no bundle can be built.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from solofile.builder import inputs, native
+from solofile.builder import doctor_choice, inputs, native
 from solofile.builder.errors import BuildError
 from solofile.builder.freezing import TOOLS
 from solofile.builder.libpython import base_python, library_origin
@@ -22,7 +27,7 @@ from solofile.builder.progress import byte_size
 from solofile.builder.targets import TARGETS, find_kernels
 from solofile.builder.tools import machine_jobs
 from solofile.builder.vulkan_kit import kit_origin
-from solofile.runtime.hardware import detect
+from solofile.runtime import text_columns
 
 
 @dataclass(frozen=True)
@@ -35,33 +40,36 @@ class Finding:
 
 
 def doctor_command(arguments: argparse.Namespace) -> int:
-    """Print the findings; 1 if a build could not be done."""
-    findings = list(examine())
-    if arguments.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
-    else:
-        print(page(findings), end="")
+    """Print what this machine has, what a bundle would choose on it, and the findings; 1 if a build cannot be done."""
+    seen = doctor_choice.look()
+    findings = list(examine(seen))
+    report = {"findings": [dataclasses.asdict(finding) for finding in findings], **doctor_choice.report(seen.machine)}
+    print(
+        json.dumps(report, indent=1) if arguments.json else page(findings, report), end="\n" if arguments.json else ""
+    )
     return int(any(finding.remedy for finding in findings))
 
 
-def page(findings: list[Finding]) -> str:
-    """The findings as lines for people."""
-    width = max(len(finding.name) for finding in findings)
-    lines = [
-        f"{finding.name:<{width}}  {finding.found}" + (f" — {finding.remedy}" if finding.remedy else "")
+def page(findings: list[Finding], report: Mapping[str, Any]) -> str:
+    """All of it as lines for people."""
+    rows = [
+        (finding.name, f"! {finding.found}: {finding.remedy}" if finding.remedy else finding.found)
         for finding in findings
     ]
     wrong = sum(1 for finding in findings if finding.remedy)
-    end = "A build can be done here." if not wrong else f"{wrong} of these must be put right before a build."
-    return "\n".join([*lines, "", end, ""])
+    end = "A build can be done here." if not wrong else f"{wrong} of these, marked !, must be put right before a build."
+    return text_columns.joined(
+        [*doctor_choice.blocks(report), text_columns.block("What a build needs", text_columns.columns(rows)), [end]]
+    )
 
 
-def examine() -> Iterator[Finding]:
+def examine(seen: doctor_choice.Seen) -> Iterator[Finding]:
     """Look at everything that a build needs."""
-    machine = detect()
+    machine = seen.machine
     supported = machine.target in TARGETS
     yield Finding("target", machine.target, "" if supported else f"builds run on {', '.join(TARGETS)}")
-    yield Finding("processor", f"{machine.cpu}: {machine_jobs()} compilers at once")
+    yield Finding("CPU features", seen.source, seen.fault)
+    yield Finding("compilers", f"{machine_jobs()} at once")
     yield _python()
     yield _pip()
     missing = [name for name in TOOLS if not shutil.which(name)]

@@ -109,6 +109,12 @@ def built_kernels(target: str | None = None) -> tuple[str, ...]:
     return tuple(name for name in sorted(wanted.kernels) if not entry.missing((name,), reference=False))
 
 
+def libraries_folder(target: str | None = None) -> Path | None:
+    """Where the libraries of a target are, if those that every bundle needs are built from the present sources."""
+    entry = _Entry(find_target(target))
+    return None if entry.missing((), reference=False) else entry.folder / "lib"
+
+
 def native_key(target: Target) -> str:
     """The hash of everything that goes into a target's libraries, as 16 hex digits."""
     pins = inputs.pins("tools")

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from solofile.runtime import other_load
 from solofile.runtime.bench_result import Figure, Result, Row
@@ -18,11 +18,17 @@ from solofile.runtime.conversation import POLL, events, refusal, wait_ready
 from solofile.runtime.engine_api import Engine, Request
 from solofile.runtime.errors import EngineError, InputError, SolofileError
 
+if TYPE_CHECKING:
+    from solofile.runtime.console import Meter
+
 PROMPT_TOKENS, ANSWER_TOKENS = 256, 64
 STREAMS = (1, 4)
 RUNS = 5
 PATIENCE = 120.0
 """Seconds after which no further run begins; a slow machine gets fewer of them."""
+
+WHOLE = 1000
+"""What the meter counts to."""
 
 _WARM_UP = 8
 _TEXT = (
@@ -58,13 +64,20 @@ def plan_of(environ: Mapping[str, str]) -> Plan:
 def run(
     engine: Engine, sentence: str, out: TextIO, *,
     as_json: bool = False, plan: Plan | None = None, facts: Mapping[str, Any] | None = None, say: Say = lambda _: None,
+    meter: Meter | None = None,
 ) -> Result:  # fmt: skip
     """Wait for the model, measure and print. ``sentence`` names the kernel path, ``facts`` the same for programs.
+
+    ``meter`` shows how many thousandths are done.
 
     Raises InputError for a model that writes no answers, EngineError when it fails.
     """
     wait_ready(engine)
-    result = measure(engine, sentence, plan or Plan(), say)
+    try:
+        result = measure(engine, sentence, plan or Plan(), say, meter)
+    finally:
+        if meter is not None:
+            meter.end()
     if as_json:
         out.write(json.dumps(result.to_json(facts or {}), indent=2, ensure_ascii=False) + "\n")
     else:
@@ -73,7 +86,7 @@ def run(
     return result
 
 
-def measure(engine: Engine, sentence: str, plan: Plan, say: Say) -> Result:
+def measure(engine: Engine, sentence: str, plan: Plan, say: Say, meter: Meter | None = None) -> Result:
     """Run everything in turn, so that a slow moment of the machine meets all of it."""
     props = _ask(engine, Request("GET", "/props"))
     slots, context = int(props["total_slots"]), int(props["default_generation_settings"]["n_ctx"])
@@ -87,7 +100,9 @@ def measure(engine: Engine, sentence: str, plan: Plan, say: Say) -> Result:
         if number and time.monotonic() - begin > plan.patience:
             say(f"It is slow here, so {number} of {plan.runs} runs must do.")
             break
-        for count in streams:
+        for place, count in enumerate(streams):
+            if meter is not None:
+                meter((number * len(streams) + place) * WHOLE // (plan.runs * len(streams)))
             found[count].append(one_run(engine, text[number:], count, prompt, answer))
     rows = tuple(_row(count, runs) for count, runs in found.items())
     return Result(str(props.get("model_alias", "")), sentence, prompt, answer, rows, watch.share())

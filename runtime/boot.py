@@ -8,11 +8,11 @@ libraries.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solofile.runtime import choice, selection, settings
+from solofile.runtime import core_words, fitting, selection
 from solofile.runtime.cache import MODELS
 from solofile.runtime.errors import InputError
 
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
     from solofile.runtime.container import Bundle
     from solofile.runtime.engine_api import Engine
-    from solofile.runtime.hardware import Hardware
     from solofile.runtime.kernel_path import Choice
     from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
-    from solofile.runtime.memory import Estimate, Fit, Measure, Room
-    from solofile.runtime.selection import Ground, Say, Selection
+    from solofile.runtime.selection import Ground, Libraries, Place, Say, Selection
     from solofile.runtime.settings import Launch
 else:
     from solofile.runtime.record import NamedTuple
@@ -65,23 +63,16 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     from solofile.runtime.engine import LlamaEngine, Member
 
     place = selection.find_place(bundle, environ)
-    selected = selection.select(selection.survey(launch, place, environ), say)
-    ground, path = selected.ground, selected.choice.path
+    selected, found = decide(launch, place, environ, say)
+    ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
     if copy is not None:
         ground = ground._replace(member=Member(ground.member.name, copy.path, 0, ground.member.size))
         selected = selected._replace(ground=ground)
-    os.environ.update(path.environment)  # before a library reads it
-    found = selection.libraries(selected, say)
-    libraries = [library for library, _ in found]
-    measure = estimator(launch, selected, libraries)
-    fitted = fit(launch, ground, measure)
-    if fitted is not None and fitted.note:
-        say(fitted.note)
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
     engine = LlamaEngine.start(
-        place.native, libraries, arguments(launch, selected, fitted), [ground.member], launch.log_level,
+        place.native, libraries, core_words.arguments(launch, selected), [ground.member], launch.log_level,
         read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
@@ -89,6 +80,17 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
     locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
     return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
+
+
+def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> tuple[Selection, Libraries]:
+    """Choose the kernel path and what fits into the memory; returns the libraries of the path too.
+
+    Raises InputError for a forced part that cannot work, and for a model that must not be loaded.
+    """
+    selected = selection.select(selection.survey(launch, place, environ), say)
+    os.environ.update(selected.choice.path.environment)  # before a library reads it
+    found = selection.libraries(selected, say)
+    return fitting.fitted(launch, selected, [library for library, _ in found], say).accepted(), found
 
 
 def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:
@@ -107,65 +109,3 @@ def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:
         return localcopy.make(folder, source, say, progress)
     finally:
         progress.end()
-
-
-def arguments(launch: Launch, selected: Selection, fitted: Fit | None) -> tuple[str, ...]:
-    """What llama.cpp's core is started with."""
-    ground, path = selected.ground, selected.choice.path
-    if fitted is not None and fitted.context is not None:
-        path = path._replace(context=fitted.context)
-    chosen = choice.arguments(path, ground.wishes)
-    manifest = ground.place.bundle.manifest
-    own = settings.core_arguments(launch, manifest, path, ground.machine.memory)
-    users = settings.core_without(launch, choice.overruled(path, ground.wishes))
-    return ("--model", launch.model, *chosen, *own, *users)
-
-
-def estimator(launch: Launch, selected: Selection, libraries: Sequence[Path]) -> Measure:
-    """What the model would take of the memory with a context of so many tokens, 0 for as many as a start would take.
-
-    The core lays it out without loading it, which takes a tenth of a second and more.
-    """
-    ground = selected.ground
-    words = (*arguments(launch, selected, None), "--fit", "off")
-
-    def measure(tokens: int) -> Estimate:
-        from solofile.runtime import engine, memory
-
-        library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
-        more = ("-c", str(tokens)) if tokens else ()
-        return memory.read_estimate(engine.estimate(library, [*words, *more]))
-
-    return measure
-
-
-def room(machine: Hardware) -> Room:
-    """The memory that a model may take here."""
-    from solofile.runtime import memory
-
-    limit = machine.memory_limit
-    real = limit is not None and limit < (machine.memory_total or limit + 1)
-    return memory.Room(machine.memory, limit if real else None)
-
-
-def fit(launch: Launch, ground: Ground, measure: Measure) -> Fit | None:
-    """How the model fits into this machine's memory; None where it does for sure, which costs nothing to find out.
-
-    Raises InputError where it does not.
-    """
-    context = ground.wishes.context or 0
-    if settings.fits_easily(ground.model, context, ground.machine.memory):
-        return None
-    from solofile.runtime import memory, memory_text
-
-    given = {one.option.key: one for one in settings.given(launch)}
-    separate = "-np" in given and "-kvu" not in given
-    return memory.fit(
-        measure,
-        room(ground.machine),
-        memory.Subject(ground.model.name, ground.model.quantization, ground.model.parameters),
-        asked=context,
-        slots=int(given["-np"].values[0]) if separate else 1,
-        force="-fit" in given and given["-fit"].values[0] == "off",
-        other=memory_text.largest_program,
-    ).accepted()

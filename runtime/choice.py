@@ -117,9 +117,12 @@ def _positive(count: int | None) -> int | None:
 def overruled(path: KernelPath, wishes: Wishes) -> frozenset[str]:
     """The user's options (their keys) that must not reach llama.cpp.
 
-    Those for a GPU, where none is in use; and numbers of threads that leave it to llama.cpp, which takes too many.
+    Those for a GPU, where none is in use; numbers of threads that leave it to llama.cpp, which takes too many; and a
+    context of 0, which would undo what was found to fit.
     """
     gone = {key for key, wish in (("-t", wishes.threads), ("-tb", wishes.threads_batch)) if wish != _positive(wish)}
+    if wishes.context == 0:
+        gone.add("-c")
     if not path.backend and (wishes.device is not None or wishes.gpu_layers is not None):
         gone |= {"-dev", "-ngl"}
     return frozenset(gone)

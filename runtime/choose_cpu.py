@@ -106,8 +106,10 @@ def _best(able: list[str], faults: Mapping[str, str], known: Known, candidates: 
     if first in times and times[fastest] * measured.CLEARLY < times[first]:
         rates = measured.against(known.probes[fastest], known.probes[first])
         return fastest, f"measured faster than {first}, which by its features should be: {rates}"
-    used = ", ".join(kernels.VARIANTS[first]) or "no more than every CPU of its kind has"
-    return first, f"of the {candidates} in this bundle the fastest that this CPU can run, using {used}"
+    used = kernels.highlight(first) or "no more than every CPU of its kind has"
+    if candidates == 1:
+        return first, f"the only one in this bundle, using {used}"
+    return first, f"the fastest of the {candidates} in this bundle for this CPU, using {used}"
 
 
 def _losers(picked: Pick, machine: Hardware, known: Known) -> Iterator[tuple[str, str]]:

@@ -8,9 +8,12 @@ from solofile.runtime.errors import InputError
 from solofile.runtime.kernel_path import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from solofile.runtime.hardware import Hardware
-    from solofile.runtime.kernel_path import Known, Losers, Wishes
+    from solofile.runtime.kernel_path import Choice, Known, Losers, Wishes
     from solofile.runtime.manifest import Model
+    from solofile.runtime.memory import Fit, Room
 
 _MIB = 1 << 20
 _MOST_CACHE, _LEAST_CACHE = 8192, 64
@@ -33,7 +36,7 @@ def prompt_cache(machine: Hardware, model: Model, wishes: Wishes, known: Known) 
         )
     if size >= _MOST_CACHE:
         return _MOST_CACHE, Decision(part, f"{_MOST_CACHE} MiB at most", "there is memory to spare")
-    reason = "half of what the model leaves of the memory, no more than its conversations can fill"
+    reason = "half of what the model leaves, or all that its conversations fill"
     return size, Decision(part, f"{size} MiB at most", reason, _more("8192 MiB", "llama.cpp's own, whatever there is"))
 
 
@@ -42,7 +45,7 @@ def _more(value: str, reason: str) -> Losers:
 
 
 def _left_over(machine: Hardware, model: Model, wishes: Wishes) -> int:
-    """A guess, for as long as memory.py has no estimate: a token takes 2 to 6 bytes by the root of the parameters."""
+    """A guess, where no estimate is needed: a token takes 2 to 6 bytes by the root of the parameters."""
     if machine.memory is None:
         return 0
     tokens = wishes.context or model.context_length or _CONTEXT
@@ -103,8 +106,50 @@ def numa(machine: Hardware, wishes: Wishes) -> tuple[str, Decision]:
 
 
 def context(model: Model, wishes: Wishes) -> tuple[int, Decision]:
-    """Tokens of context, 0 for the model's own; memory.py makes it shorter where it does not fit."""
+    """Tokens of context, 0 for the model's own; `fitted` makes it shorter where it does not fit."""
     if wishes.context:
-        return wishes.context, Decision("context", f"{wishes.context}", f"it was asked for with -c {wishes.context}")
-    own = "the model's own" if model.context_length is None else f"{model.context_length}"
-    return 0, Decision("context", own, "what the model was trained for, as far as it fits into memory")
+        asked = f"it was asked for with -c {wishes.context}"
+        return wishes.context, Decision("context", _tokens(wishes.context), asked)
+    own = "the model's own" if model.context_length is None else _tokens(model.context_length)
+    return 0, Decision("context", own, "what the model was trained for, far from filling the memory")
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} tokens"
+
+
+def fitted(
+    choice: Choice, machine: Hardware, model: Model, wishes: Wishes, fit: Fit, room: Room, shared: Set[str]
+) -> Choice:
+    """The choice with what the estimate of the model's memory decides: the context and the prompt cache.
+
+    ``shared`` names the GPUs in use that have no memory of their own.
+    """
+    from solofile.runtime import memory
+    from solofile.runtime.kernel_path import Known
+
+    left = memory.prompt_cache(room, fit.estimate, shared)
+    cache_ram, cache = prompt_cache(machine, model, wishes, Known(cache_ram=left))
+    full = memory.fills(fit.estimate)
+    if not cache_ram and wishes.cache_ram is None and full < _LEAST_CACHE:
+        cache = Decision(cache.part, cache.value, f"all conversations together fill {full} MiB: not worth the work")
+    note = fit.note
+    if fit.context and not cache_ram and wishes.cache_ram is None:
+        note += " No memory is left for a prompt cache (--cache-ram sets it)."
+    tokens, length = _fitted_context(choice, wishes, fit, room, shared)
+    path = choice.path._replace(cache_ram=cache_ram, context=tokens)
+    return choice.decided(path, length, cache)._replace(note=note)
+
+
+def _fitted_context(choice: Choice, wishes: Wishes, fit: Fit, room: Room, shared: Set[str]) -> tuple[int, Decision]:
+    from solofile.runtime import memory_text
+
+    path, estimate = choice.path, fit.estimate
+    if fit.context is not None:
+        reason, lost = memory_text.shorter(fit.full or estimate, room)
+        return fit.context, Decision("context", _tokens(fit.context), reason, lost)
+    reason = choice.of("context").reason if wishes.context else "what the model was trained for"
+    reason += f"{memory_text.verdict(estimate, room, shared)}"
+    if not wishes.context and path.backend and path.gpu_layers == "auto":  # llama.cpp fits it together with the layers
+        return 0, Decision("context", _tokens(estimate.context), "as llama.cpp fits it beside the layers on the GPU")
+    return wishes.context or estimate.context, Decision("context", _tokens(wishes.context or estimate.context), reason)

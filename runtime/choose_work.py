@@ -47,7 +47,11 @@ def _threads(part: str, option: str, machine: Hardware, wish: int | None, table:
         return Decision(part, str(rule), _limit(machine), _unused(machine, rule))
     best = min(count for count in rates if rates[count] >= _AS_FAST * max(rates.values()))
     losers = [(str(count), f"measured {_speed(rates, count, best)}") for count in sorted(rates) if count != best]
-    reason = f"measured: {measured.speed(rates[best])} tokens/s" + (f"; {_limit(machine)}" if best == rule else "")
+    reason = f"measured: {measured.speed(rates[best])} tokens/s"
+    if rates[best] < max(rates.values()):
+        reason += ", and more threads gain less than 3 %"
+    elif best == rule:
+        reason += f"; {_limit(machine)}"
     return Decision(part, str(best), reason, tuple(losers))
 
 
@@ -73,7 +77,7 @@ def _limit(machine: Hardware) -> str:
     if machine.allowed < machine.logical and count == machine.allowed:
         return f"this process may run on {machine.allowed} of {machine.logical} CPUs"
     if machine.efficiency_cores and count == machine.performance_cores:
-        return "one for each performance core: every layer waits for the slowest thread"
+        return "one for each performance core: all wait for the slowest"
     return "one for each physical core that this process may run on" if count > 1 else "there is one core to run on"
 
 
@@ -81,10 +85,10 @@ def _unused(machine: Hardware, rule: int) -> Losers:
     """Numbers of threads that could come to mind."""
     losers = []
     if machine.cores > rule:
-        every = "every core of the machine, llama.cpp's own rule: not all of them are fast and ours alone"
+        every = "every core, as llama.cpp has it: not all of them are fast and ours alone"
         losers.append((str(machine.cores), every))
     if machine.allowed > max(rule, machine.cores):
-        losers.append((str(machine.allowed), "two on a core share what computes: they have not been measured faster"))
+        losers.append((str(machine.allowed), "two on a core share what computes: not measured to be faster"))
     return tuple(losers)
 
 
@@ -115,7 +119,7 @@ def batches(wishes: Wishes) -> tuple[int, int, Decision]:
     batch = BATCH if wishes.batch is None else wishes.batch
     ubatch = UBATCH if wishes.ubatch is None else wishes.ubatch
     if wishes.batch is None and wishes.ubatch is None:
-        reason = "llama.cpp's own: prompts gain little from more, and buffers grow with it"
+        reason = "llama.cpp's own: more gains little and takes memory"
     else:
         reason = "it was asked for with " + " and ".join(
             option for option, wish in (("-b", wishes.batch), ("-ub", wishes.ubatch)) if wish is not None
@@ -135,7 +139,7 @@ def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known) -> tuple[
     work = measured.thorough(outcome)
     fast, plain = measured.attention(outcome, "flash"), measured.attention(outcome, "plain")
     if work is None or fast is None or plain is None:
-        reason = "llama.cpp turns it on where what computes can do it: less memory, and fast with a long context"
+        reason = "on wherever what computes can do it: it takes less memory"
         return "auto", Decision("flash attention", "auto", reason, (("off", "has not been measured faster"),))
     percent = round(100 * ((work + fast) / (work + plain) - 1))
     if (work + plain) * _PLAIN_WORTH >= work + fast:

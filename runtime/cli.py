@@ -83,12 +83,18 @@ def _serve(command: Command) -> int:
     return serving.run(launch, bundle.manifest, started.engine, command.show, console.say, command.environ)
 
 
+def _remark(launch: settings.Launch, started: boot.Started) -> None:
+    """Where only an answer is wanted: nothing but what is not as the user would expect."""
+    sentence = started.sentence if launch.log_level else started.choice.note
+    if sentence:
+        console.say(sentence)
+
+
 def _chat(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     started = command.start(launch, bundle, command.environ, console.say)
-    if launch.log_level:
-        console.say(started.sentence)
+    _remark(launch, started)
     from solofile.runtime import cache, chat
 
     cache.prune_in_background(command.cache, started.in_use)
@@ -103,8 +109,7 @@ def _prompt(command: Command) -> int:
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
     started = command.start(launch, bundle, command.environ, console.say)
-    if launch.log_level:
-        console.say(started.sentence)
+    _remark(launch, started)
     from solofile.runtime import cache, oneshot
 
     question = oneshot.prompt_text(launch.prompt, oneshot.read_piped(launch.prompt, sys.stdin))
@@ -127,7 +132,8 @@ def _bench(command: Command) -> int:
     facts = started.choice.report()["path"]
     plan = bench.plan_of(command.environ)
     bench.run(
-        started.engine, started.sentence, out, as_json=launch.json, plan=plan, facts=facts, say=console.say
+        started.engine, started.sentence, out, as_json=launch.json, plan=plan, facts=facts, say=console.say,
+        meter=console.Meter("Measuring", bench.WHOLE),
     )  # fmt: skip
     return 0
 
@@ -136,15 +142,20 @@ def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: Tex
     """No engine here: it would compute beside those that are compared."""
     from solofile.runtime import compare, kernels
 
-    ground = selection.survey(launch, selection.find_place(bundle, command.environ), command.environ)
-    chosen = selection.select(ground, console.say).choice
+    place = selection.find_place(bundle, command.environ)
+    (ground, chosen), _ = boot.decide(launch, place, command.environ, console.say)
     machine, names = ground.machine, ground.offer.variants
     able = [name for name in names if not kernels.missing(name, machine.features)]
     rejected = [(value, reason) for value, reason in chosen.of("kernel").losers if value not in able]
     first = compare.Candidate.of(chosen.path)
-    every = compare.candidates(first, able, compare.thread_counts(machine.allowed_cores, machine.allowed))
+    counts = compare.thread_counts(machine.allowed_cores, machine.allowed)
+    repacks = chosen.of("repack").value != "nothing to repack"
+    every = compare.candidates(first, able, counts, repacks=repacks)
     words = compare.kept_words(command.words)
-    compare.compare(every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say)
+    compare.compare(
+        every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say,
+        features=machine.features,
+    )  # fmt: skip
     return 0
 
 

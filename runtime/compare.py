@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from solofile.runtime import options, other_load
 from solofile.runtime.bench import QUICK_WORD
 from solofile.runtime.bench_result import OTHERS, Figure
+from solofile.runtime.compare_table import Measured, lines, to_json
 
 if TYPE_CHECKING:
     from solofile.runtime.kernel_path import KernelPath
@@ -27,6 +28,9 @@ _LIMIT = 900.0
 _SLOWER = 10.0
 _LEAST_LIMIT = 60.0
 """Seconds for the chosen path; the others get ten times what it took, and a minute at least."""
+
+BUDGET = 900.0
+"""Seconds for all of it: on a machine of many cores there are hundreds of paths."""
 
 _OWN = frozenset(
     {"--bench", "--compare", "--json", "--kernel", "--gpu", "-t", "-tb", "--repack", "-dev", "--calibrate",
@@ -68,25 +72,20 @@ class Candidate(NamedTuple):
         return f"{name:<24}{threads:>8}  {weights:<15}"
 
 
-class Measured(NamedTuple):
-    """What came of one: its speeds in tokens a second, or the reason why there are none."""
+def candidates(
+    chosen: Candidate, variants: Iterable[str], threads: Iterable[int], *, repacks: bool = True
+) -> list[Candidate]:
+    """Every variant with every number of threads, weights as the choice has them; what tells most comes first.
 
-    candidate: Candidate
-    chosen: bool
-    prompt: Figure | None = None
-    answer: Figure | None = None
-    reason: str = ""
-
-
-def candidates(chosen: Candidate, variants: Iterable[str], threads: Iterable[int]) -> list[Candidate]:
-    """Every variant with every number of threads, weights as the choice has them; the choice itself comes first.
-
-    The choice is also there with its weights the other way, and a GPU's without the GPU.
+    That is the choice itself, the same with its weights the other way where it ``repacks`` any, and without its GPU;
+    then what differs from it in one thing, then the rest.
     """
-    found = [chosen, chosen._replace(repack=not chosen.repack), chosen._replace(gpu="", device="")]
+    found = [chosen, *([chosen._replace(repack=not chosen.repack)] if repacks else [])]
+    found.append(chosen._replace(gpu="", device=""))
     counts = sorted({*threads, chosen.threads}, reverse=True)
-    found += [Candidate(variant, count, count, chosen.repack) for variant in variants for count in counts]
-    return list(dict.fromkeys(found))
+    every = [Candidate(variant, count, count, chosen.repack) for variant in variants for count in counts]
+    every.sort(key=lambda one: (one.kernel != chosen.kernel) + (one.threads != chosen.threads))
+    return list(dict.fromkeys([*found, *every]))
 
 
 def thread_counts(cores: int, allowed: int) -> list[int]:
@@ -112,23 +111,25 @@ def runtime_command() -> list[str]:
 def compare(
     every: Sequence[Candidate], rejected: Sequence[tuple[str, str]], words: Sequence[str], out: TextIO,
     *, environ: Mapping[str, str], as_json: bool = False, say: Say = lambda _: None,
-    command: Sequence[str] | None = None, passes: int = _PASSES,
+    command: Sequence[str] | None = None, passes: int = _PASSES, budget: float = BUDGET,
+    features: Set[str] = frozenset(),
 ) -> list[Measured]:  # fmt: skip
     """Measure ``every`` path, the first being the chosen one, and print the table.
 
-    ``rejected`` are those that cannot run, with their reasons; ``words`` the options that all get. Interrupted, it
-    prints what there is.
+    ``rejected`` are those that cannot run, with their reasons, on a CPU with ``features``; ``words`` the options that
+    all get. After ``budget``
+    seconds no further measurement begins. Interrupted, it prints what there is.
     """
     start = [*(runtime_command() if command is None else command), *words, "--bench", "--json", "--no-calibrate"]
     trials = [_Trial(one) for one in every]
     watch = other_load.Watch()
     world = {name: value for name, value in environ.items() if name != "SOLOFILE_CRASH"}
     try:
-        _measure(trials, start, {**world, "SOLOFILE_BENCH": QUICK_WORD}, say, passes)
+        _measure(trials, start, {**world, "SOLOFILE_BENCH": QUICK_WORD}, say, passes, budget)
     finally:
         found = [trial.result(chosen=trial is trials[0]) for trial in trials if trial.prompt or trial.reason]
-        text = json.dumps(to_json(found, rejected), indent=2) if as_json else "\n".join(lines(found, rejected))
-        out.write(text + "\n")
+        table = lines(found, rejected, features)
+        out.write((json.dumps(to_json(found, rejected), indent=2) if as_json else "\n".join(table)) + "\n")
         out.flush()
         others = watch.share()  # our children count as ours once they have ended
         if others > OTHERS:
@@ -151,17 +152,31 @@ class _Trial:
         return Measured(self.candidate, chosen, Figure(tuple(self.prompt)), Figure(tuple(self.answer)))
 
 
-def _measure(trials: Sequence[_Trial], start: list[str], environ: Mapping[str, str], say: Say, passes: int) -> None:
-    limit = _LIMIT
+def _measure(
+    trials: Sequence[_Trial], start: list[str], environ: Mapping[str, str], say: Say, passes: int, budget: float
+) -> None:
+    limit, begin, done = _LIMIT, time.monotonic(), 0
     for number in range(passes):
         for index, trial in enumerate(trials):
             if trial.reason:
                 continue
-            say(f"{number * len(trials) + index + 1} of {passes * len(trials)}: {' '.join(trial.candidate.words())}")
-            begin = time.monotonic()
+            spent = time.monotonic() - begin
+            if done and spent > budget:
+                trial.reason = "" if trial.prompt else f"was not measured: {budget / 60:.0f} minutes were over"
+                continue
+            place, every = number * len(trials) + index + 1, passes * len(trials)
+            left = min(budget - spent, (every - place + 1) * spent / done) if done else 0.0
+            say(f"{place} of {every}{_left(left)}: {' '.join(trial.candidate.words())}")
             _run(trial, [*start, *trial.candidate.words()], environ, limit)
-            if number == index == 0:
+            done += 1
+            if done == 1:
                 limit = max(_LEAST_LIMIT, _SLOWER * (time.monotonic() - begin))
+
+
+def _left(seconds: float) -> str:
+    if seconds < 1:
+        return ""
+    return f" ({seconds:.0f} s left)" if seconds < 100 else f" ({seconds / 60:.0f} min left)"
 
 
 def _run(trial: _Trial, command: list[str], environ: Mapping[str, str], limit: float) -> None:
@@ -197,40 +212,3 @@ def _failure(code: int, errors: str) -> str:
             return f"ended with {signal.Signals(-code).name}"
     last = (errors.strip().splitlines() or [""])[-1]
     return last.rstrip(".") or f"ended with exit code {code}"
-
-
-def to_json(found: Sequence[Measured], rejected: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The table for a program."""
-    rows = [
-        {
-            **one.candidate._asdict(),
-            "chosen": one.chosen,
-            "prompt_tokens_per_second": one.prompt.to_json() if one.prompt else None,
-            "answer_tokens_per_second": one.answer.to_json() if one.answer else None,
-            "reason": one.reason,
-        }
-        for one in found
-    ]
-    return {"paths": rows, "cannot_run": [{"name": name, "reason": reason} for name, reason in rejected]}
-
-
-def lines(found: Sequence[Measured], rejected: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """The table for a person, the fastest answers first."""
-    yield f"{'kernels':<24}{'threads':>8}  {'weights':<15}{'prompt, tokens/s':<26}answer, tokens/s"
-    for one in sorted(found, key=lambda one: -(one.answer.median if one.answer else 0.0)):
-        mark = "  <- chosen" if one.chosen else ""
-        if one.prompt and one.answer:
-            yield f"{one.candidate.title}{one.prompt.text():<26}{one.answer.text():<21}{mark}".rstrip()
-        else:
-            yield f"{one.candidate.title}{one.reason}{mark}"
-    yield from (f"{name:<34}{reason}" for name, reason in rejected)
-    yield from _verdict(found)
-
-
-def _verdict(found: Sequence[Measured]) -> Iterator[str]:
-    chosen = next((one for one in found if one.chosen), None)
-    if chosen is None or chosen.prompt is None or chosen.answer is None:
-        return
-    prompt = chosen.prompt.median / max(one.prompt.median for one in found if one.prompt)
-    answer = chosen.answer.median / max(one.answer.median for one in found if one.answer)
-    yield f"The choice has {prompt:.0%} of the best prompt speed and {answer:.0%} of the best answer speed."

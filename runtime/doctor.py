@@ -1,32 +1,57 @@
 """The mode --doctor: what this machine has, what was chosen for it and why, and how the bundle and the cache are.
 
-It reports; it loads no model. Whatever cannot be found out is said in its place and stops nothing else.
+It reports; it loads no model. Whatever cannot be found out is said in its place and stops nothing else. The report is
+what ``--doctor --json`` prints and what doctor_text.py makes one screen of. Sizes are in bytes, and a section that
+could not be found out is ``{"error": sentence}``:
+
+    {"format": 1, "solofile": version, "problems": [sentences],
+     "hardware": {"target", "summary", "cpu", "vendor", "features": [Linux's names], "sockets", "cores", "logical",
+                  "performance_cores", "efficiency_cores", "allowed_cpus", "allowed_cores", "container_limit": CPUs,
+                  "threads", "memory_total", "memory_available", "memory_limit", "swap_free",
+                  "caches": [hardware.Cache], "numa": [hardware.NumaNode], "gpus": [hardware.Gpu]},
+     "choice": {"sentence": the line of a start, "note": what memory changed, "refused": why it would not be loaded,
+                "path": {kernel_path.KernelPath},
+                "decisions": [{"part", "value", "reason", "losers": [{"value", "reason"}]}],
+                "calibration": {sf_calibration's result, "path", "date"} or null,
+                "probes": {key: {"status", "detail", "result", "date"}}, "crashes": {key: sentence},
+                "memory": {memory.table} or error, "notes": [sentences]},
+     "bundle": {"path", "size", "name", "title", "built_by", "llama_cpp", "targets": {name: oldest system},
+                "kernels": {target: [variants]}, "gpus": {target: {backend: manifest.Gpu}}, "models": [manifest.Model],
+                "default_model", "arguments"},
+     "cache": {"path", "writable", "free", "folders": [{"path", "size", "unfinished"}], "crashes": [paths]}}
+
+Keys may be added without another format.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, hardware, kernels, selection
+from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, hardware_report, memory, selection
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
+from solofile.runtime.memory import Fit
+from solofile.runtime.selection import Selection
 from solofile.runtime.settings import Launch
 from solofile.runtime.version import __version__
 
+FORMAT = 1
 Report = dict[str, Any]
 
 
 def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, str]) -> Report:
-    """Everything that is known, as plain data. A section that failed is ``{"error": sentence}``.
+    """Everything that is known, as plain data.
 
     ``resolve`` makes a launch of the command line, with the defaults of a bundle if there is one.
     """
-    report: Report = {"solofile": __version__, "hardware": _hardware(_machine(environ))}
+    report: Report = {"format": FORMAT, "solofile": __version__, "problems": []}
+    report["hardware"] = hardware_report.report(_machine(environ))
     bundle = _or_error(lambda: Bundle.open(boot.bundle_path(environ)))
     if isinstance(bundle, Bundle):
         launch = resolve(bundle)
@@ -36,7 +61,7 @@ def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, st
         resolve(None)
         report["bundle"] = bundle
     report["cache"] = _or_error(lambda: _cache(selection.cache_folder(environ)))
-    return report
+    return report | {"problems": list(problems(report))}
 
 
 def _machine(environ: Mapping[str, str]) -> Hardware:
@@ -57,42 +82,51 @@ def _or_error(find: Callable[[], Any]) -> Any:
         return {"error": str(error)}
 
 
-def _hardware(machine: Hardware) -> Report:
-    known = {flag for flags in kernels.FLAGS.values() for flag in flags}
+def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) -> Report:
+    """What computes and why, as a start would choose it, what is known of the candidates, and the memory it takes."""
+    notes: list[str] = []
+
+    def say(sentence: str) -> None:
+        notes.append(sentence)
+        console.say(sentence)  # a first look at a GPU takes seconds
+
+    ground = selection.survey(launch, place, environ)
+    selected = selection.select(ground, say)
+    os.environ.update(selected.choice.path.environment)  # as a start does, before a library reads it
+    try:
+        selected, fit, table = _fitted(launch, selected, say)
+    except (SolofileError, OSError) as error:
+        fit, table = None, {"error": str(error)}
+    known = selected.ground.known
     return {
-        "target": machine.target,
-        "summary": hardware.describe(machine),
-        "cpu": machine.cpu,
-        "features": sorted(machine.features & known),
-        "cores": machine.cores,
-        "allowed_cpus": machine.allowed,
-        "allowed_cores": machine.allowed_cores,
-        "container_limit": machine.quota,
-        "threads": machine.threads,
-        "memory_total": machine.memory_total,
-        "memory_available": machine.memory,
-        "memory_limit": machine.memory_limit,
-        "caches": [one._asdict() for one in machine.caches],
-        "gpus": [one._asdict() for one in machine.gpus],
+        **selected.choice.report(),
+        "refused": fit.refusal if fit is not None else "",
+        "calibration": known.calibration,
+        "probes": {key: one._asdict() for key, one in known.probes.items()},
+        "crashes": dict(known.crashes),
+        "memory": table,
+        "notes": notes,
     }
 
 
-def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) -> Report:
-    """What computes and why, what was measured, and the memory that it takes."""
-    notes: list[str] = []
-    ground = selection.survey(launch, place, environ)
-    chosen = selection.select(ground, notes.append)
-    report = {**chosen.choice.report(), "calibration": chosen.ground.known.calibration}
-    report["memory"] = _or_error(lambda: _memory(launch, chosen, notes.append))
-    return report | {"notes": notes}
-
-
-def _memory(launch: Launch, chosen: selection.Selection, say: Callable[[str], None]) -> Report:
-    from solofile.runtime import memory
-
-    libraries = [library for library, _ in selection.libraries(chosen, say)]
-    found = boot.estimator(launch, chosen, libraries)(0)
-    return memory.table(found, boot.room(chosen.ground.machine), chosen.choice.path.cache_ram)
+def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> tuple[Selection, Fit | None, Report]:
+    """The choice with what memory decides in it, how it fits, and the table of what goes where."""
+    found = selection.libraries(selected, say)
+    libraries = [library for library, _ in found]
+    try:
+        done = fitting.fitted(launch, selected, libraries, say)
+        choice = done.selection.choice
+        estimate = fitting.estimator(launch, selected, libraries)(0) if done.fit is None else done.fit.estimate
+        if done.fit is not None and done.fit.refusal and done.fit.full is not None:
+            estimate = done.fit.full
+        mapped = choice.path.load_mode == "auto" or "mmap" in choice.path.load_mode
+        room, shared = fitting.room(selected.ground.machine), fitting.shared_gpus(selected)
+        table = memory.table(estimate, room, choice.path.cache_ram, mapped=mapped, shared=shared)
+        return done.selection, done.fit, table
+    finally:
+        for _, lock in found:
+            if lock is not None:
+                lock.close()
 
 
 def _bundle(bundle: Bundle) -> Report:
@@ -101,22 +135,17 @@ def _bundle(bundle: Bundle) -> Report:
         "path": bundle.path,
         "size": Path(bundle.path).stat().st_size,
         "name": manifest.name,
+        "title": manifest.title,
         "built_by": manifest.solofile,
         "llama_cpp": {"version": manifest.llama_cpp.version, "commit": manifest.llama_cpp.commit},
         "targets": {name: target.requires for name, target in manifest.targets.items()},
-        "models": [
-            {
-                "name": model.name,
-                "architecture": model.architecture,
-                "parameters": model.parameters,
-                "quantization": model.quantization,
-                "context_length": model.context_length,
-                "chat_template": model.chat_template,
-                "license": model.license,
-                "size": model.size,
-            }
-            for model in manifest.models
-        ],
+        "kernels": {name: list(target.kernels) for name, target in manifest.targets.items()},
+        "gpus": {
+            name: {gpu: dataclasses.asdict(facts) for gpu, facts in target.gpus.items()}
+            for name, target in manifest.targets.items()
+        },
+        "models": [dataclasses.asdict(model) for model in manifest.models],
+        "default_model": manifest.default_model,
         "arguments": list(manifest.arguments),
     }
 
@@ -140,29 +169,27 @@ def _size(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def problems(report: Report) -> Iterator[str]:
+    """What is not as it should be, as sentences."""
+    choice, kept = report.get("choice", {}), report["cache"]
+    for section in (report["bundle"], choice, choice.get("memory", {}), kept):
+        if "error" in section:
+            yield section["error"]
+    for sentence in (choice.get("refused", ""), choice.get("note", "")):
+        if sentence:
+            yield sentence
+    for key, what in choice.get("crashes", {}).items():
+        again = f"--gpu {key.partition(':')[0]}" if ":" in key else f"--kernel {key}"
+        yield f"{key.rpartition(':')[2]} {what}, so it is not used: {again} tries it again."
+    if "path" in kept and not kept["writable"]:
+        yield f"The cache {kept['path']} cannot be written to: what is measured is measured again at every start."
+    notes = kept.get("crashes", ())
+    if notes:
+        yield f"A run that crashed left a note: {notes[-1]}." if len(notes) == 1 else (
+            f"{len(notes)} runs that crashed left notes, the last of them {notes[-1]}."
+        )
+
+
 def write(report: Report, out: TextIO, *, as_json: bool) -> None:
     """Print a report, for a program or for a person."""
-    out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n" if as_json else "\n".join(lines(report)) + "\n")
-
-
-def lines(value: Any, depth: int = 0) -> list[str]:
-    """A report as indented text."""
-    margin = "  " * depth
-    if isinstance(value, dict):
-        found = []
-        for key, item in value.items():
-            name = key.replace("_", " ") if key.isidentifier() else key
-            nested = isinstance(item, dict) or (isinstance(item, list) and any(isinstance(one, dict) for one in item))
-            found += [f"{margin}{name}:", *lines(item, depth + 1)] if nested else [f"{margin}{name}: {_plain(item)}"]
-        return found
-    return [f"{margin}{_plain(first)}: {', '.join(map(_plain, rest))}" for first, *rest in map(dict.values, value)]
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return " ".join(str(one) for one in value) or "-"
-    return str(value)
+    out.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n" if as_json else doctor_text.page(report))

@@ -89,6 +89,17 @@ def listed(outcome: Outcome) -> list[Mapping[str, Any]]:
     return [one for one in table if isinstance(one, Mapping) and one.get("type") in ("gpu", "igpu") and one.get("name")]
 
 
+def without_memory(backend: str, known: Known) -> frozenset[str]:
+    """The names of a backend's devices that take the machine's memory: parts of the processor, or the CPU itself."""
+    return frozenset(
+        str(facts["name"])
+        for listing in (backend, backend + SOFTWARE)
+        if (outcome := known.probes.get(listing)) is not None
+        for facts in listed(outcome)
+        if facts.get("type") == "igpu" or listing != backend
+    )
+
+
 def _device(backend: str, listing: str, facts: Mapping[str, Any], model: Model, known: Known) -> Device:
     name, free = str(facts["name"]), facts.get("memory_free")
     room = max(0, free - MARGIN) if isinstance(free, (int, float)) else 0

@@ -177,10 +177,11 @@ class Decision(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A kernel path and how each part of it was decided."""
+    """A kernel path and how each part of it was decided; ``note`` says what the memory changed, where it did."""
 
     path: KernelPath
     decisions: tuple[Decision, ...]
+    note: str = ""
 
     def of(self, part: str) -> Decision:
         """The decision on one part."""
@@ -189,11 +190,15 @@ class Choice(NamedTuple):
     def decided(self, path: KernelPath, *decisions: Decision) -> Choice:
         """The same with another ``path`` and these decisions in place of the ones on the same parts."""
         new = {one.part: one for one in decisions}
-        return Choice(path, tuple(new.get(one.part, one) for one in self.decisions))
+        return self._replace(path=path, decisions=tuple(new.get(one.part, one) for one in self.decisions))
 
     @property
     def sentence(self) -> str:
-        """What computes, and why: the line of every start."""
+        """What computes and why, and what the memory changed: the line of every start."""
+        return f"{self._kernels} {self.note}".rstrip()
+
+    @property
+    def _kernels(self) -> str:
         path, gpu = self.path, self.of("gpu")
         threads = f"{path.threads} thread{'' if path.threads == 1 else 's'}"
         if path.threads_batch != path.threads:
@@ -205,9 +210,9 @@ class Choice(NamedTuple):
 
     def report(self) -> dict[str, Any]:
         """All of it as plain data, for --doctor."""
-        path = self.path._asdict() | {"environment": dict(self.path.environment)}
+        path = self.path._asdict() | {"environment": dict(self.path.environment), "key": self.path.key}
         decisions = [
             one._asdict() | {"losers": [{"value": value, "reason": reason} for value, reason in one.losers]}
             for one in self.decisions
         ]
-        return {"sentence": self.sentence, "path": path, "decisions": decisions}
+        return {"sentence": self.sentence, "note": self.note, "path": path, "decisions": decisions}

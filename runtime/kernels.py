@@ -92,6 +92,35 @@ VARIANTS: dict[str, tuple[str, ...]] = {**X86, **ARM_LINUX, **ARM_MACOS}
 """Every variant."""
 
 
+_PEOPLE = {
+    "SSE42": "SSE4.2", "AVX_VNNI": "AVX-VNNI", "AVX512": "AVX-512", "AVX512_VBMI": "AVX-512 VBMI",
+    "AVX512_VNNI": "AVX-512 VNNI", "AVX512_BF16": "AVX-512 BF16", "AMX_TILE": "AMX", "AMX_INT8": "AMX INT8",
+    "DOTPROD": "dot products", "FP16_VECTOR_ARITHMETIC": "FP16 arithmetic", "MATMUL_INT8": "I8MM",
+}  # fmt: skip
+
+_KNOWN_BEST = ("AMX_INT8", "AVX512", "AVX_VNNI", "AVX2", "AVX", "SSE42", "SME", "SVE2", "SVE", "MATMUL_INT8", "DOTPROD")
+
+_IMPLIED = frozenset({"SSE42", "AVX", "F16C", "FMA", "BMI2"})
+"""What no CPU with AVX2 lacks."""
+
+
+def feature_name(feature: str) -> str:
+    """One of ggml's names as people know it."""
+    return _PEOPLE.get(feature, feature)
+
+
+def highlight(variant: str) -> str:
+    """The best known of the features that a variant is compiled for; empty for one that needs none."""
+    needs = VARIANTS[variant]
+    return next((feature_name(one) for one in _KNOWN_BEST if one in needs), "")
+
+
+def able_features(flags: Set[str]) -> list[str]:
+    """What a CPU can do of what kernels are compiled for, for people, the newest first."""
+    found = [name for name, needed in FLAGS.items() if needed and all(flag in flags for flag in needed)]
+    return [feature_name(name) for name in reversed(found) if "AVX2" not in found or name not in _IMPLIED]
+
+
 def family(names: Iterable[str]) -> list[str]:
     """The variants of ggml that any of these names belongs to, the best first; all of x86's where there is none."""
     known = frozenset(names)

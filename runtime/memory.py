@@ -32,6 +32,7 @@ _LEAST_CACHE = 64
 """MiB of a prompt cache: llama.cpp's default, and what holds too little to be worth its work."""
 
 _TRIES = 8
+_CLEARLY = 1.1
 
 
 class DeviceShare(NamedTuple):
@@ -88,13 +89,15 @@ class Subject(NamedTuple):
 class Fit(NamedTuple):
     """The answer: ``context`` is what -c must be, None where it stays as it was asked for.
 
-    ``note`` says what was changed, ``refusal`` why the model must not be loaded; both are sentences, or empty.
+    ``estimate`` is of what is loaded, ``full`` of what was to be, where that is another. ``note`` says what was
+    changed, ``refusal`` why the model must not be loaded; both are sentences, or empty.
     """
 
     estimate: Estimate
     context: int | None = None
     note: str = ""
     refusal: str = ""
+    full: Estimate | None = None
 
     def accepted(self) -> Fit:
         """Itself, or InputError where the model does not fit."""
@@ -150,11 +153,16 @@ def fit(
     least = LEAST_CONTEXT * slots
     low = measure(least) if least < full.context else full
     if low.needed(shared) > usable:
-        return Fit(low, refusal=memory_text.refuse_model(subject, low, room, shared, other()))
+        return Fit(low, refusal=memory_text.refuse_model(subject, low, room, shared, other()), full=full)
     best = _largest(measure, low, full, usable, STEP * slots, shared)
     if asked:
-        return Fit(best, refusal=memory_text.refuse_context(subject, full, best, room, shared))
-    return Fit(best, best.context, memory_text.shrunk(full, best, room))
+        return Fit(best, refusal=memory_text.refuse_context(subject, full, best, room, shared), full=full)
+    return Fit(best, best.context, memory_text.shrunk(full, best, room), full=full)
+
+
+def fits_clearly(estimate: Estimate, room: Room, shared: Set[str] = frozenset()) -> bool:
+    """Does it fit with so much to spare that an estimate of another day will do?"""
+    return room.usable is None or estimate.needed(shared) * _CLEARLY <= room.usable
 
 
 def _largest(measure: Measure, low: Estimate, high: Estimate, usable: int, step: int, shared: Set[str]) -> Estimate:
@@ -188,13 +196,20 @@ def prompt_cache(room: Room, estimate: Estimate, shared: Set[str] = frozenset())
 
     Half of what is left over, no more than four full slots can fill, 0 where that is too little to be of use.
     """
-    most = min(_MOST_CACHE, 4 * estimate.kv // _MIB)
+    most = min(_MOST_CACHE, fills(estimate))
     if room.usable is not None:
         most = min(most, (room.usable - estimate.needed(shared)) // (2 * _MIB))
     return most if most >= _LEAST_CACHE else 0
 
 
-def table(estimate: Estimate, room: Room, cache_mib: int, *, mapped: bool = True) -> dict[str, Any]:
+def fills(estimate: Estimate) -> int:
+    """MiB that four full slots take, as many as llama.cpp has by itself."""
+    return 4 * estimate.kv // _MIB
+
+
+def table(
+    estimate: Estimate, room: Room, cache_mib: int, *, mapped: bool = True, shared: Set[str] = frozenset()
+) -> dict[str, Any]:
     """What goes where, in bytes, for --doctor. ``mapped``: weights stay in the file's own pages where they can."""
     plain = estimate.weights - estimate.repacked
     return {
@@ -204,10 +219,11 @@ def table(estimate: Estimate, room: Room, cache_mib: int, *, mapped: bool = True
         "weights_repacked": estimate.repacked,
         "kv_cache": estimate.kv,
         "compute": estimate.compute,
-        "needed": estimate.needed(),
+        "needed": estimate.needed(shared),
         "prompt_cache_at_most": cache_mib * _MIB,
         "available": room.available,
+        "usable": room.usable,
         "container_limit": room.limit,
-        "fits": room.usable is None or estimate.needed() <= room.usable,
+        "fits": room.usable is None or estimate.needed(shared) <= room.usable,
         "devices": [one._asdict() for one in estimate.devices],
     }

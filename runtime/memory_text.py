@@ -58,9 +58,12 @@ def _smaller(subject: Subject, low: Estimate, usable: int, shared: Set[str]) -> 
 
 
 def refuse_context(subject: Subject, full: Estimate, best: Estimate, room: Room, shared: Set[str]) -> str:
-    """The context that the user gave does not fit; ``best`` does."""
+    """The context that the user gave does not fit; ``best`` does, which may be more than the model was made for."""
+    fits = f"-c {best.context} fits"
+    if 0 < full.context_train <= best.context:
+        fits = f"-c {full.context_train} fits and is what it was trained for"
     return (
-        f"{_takes(subject, full, shared)}, and {_available(room)}: -c {best.context} fits, a KV cache of fewer bits "
+        f"{_takes(subject, full, shared)}, and {_available(room)}: {fits}, a KV cache of fewer bits "
         "(-ctk q8_0 -ctv q8_0) holds more, and --fit off loads it all the same."
     )
 
@@ -71,6 +74,24 @@ def shrunk(full: Estimate, best: Estimate, room: Room) -> str:
         f"The context is {best.context:,} tokens in place of {full.context:,}, which would take "
         f"{size_text(full.kv - best.kv)} more: {_available(room)} (-c sets it, -ctk q8_0 -ctv q8_0 makes it smaller)."
     )
+
+
+def shorter(full: Estimate, room: Room) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Why the context is shorter than the model's own, ``full``'s, and what became of that one."""
+    remedy = "does not fit: a KV cache of fewer bits (-ctk q8_0 -ctv q8_0) holds more"
+    reason = f"the longest that fits: a model can have {size_text(room.usable or 0)}"
+    return reason, ((f"{full.context:,} tokens", remedy),)
+
+
+def verdict(estimate: Estimate, room: Room, shared: Set[str]) -> str:
+    """What follows after the reason for a context: whether it fits."""
+    usable = room.usable
+    if usable is None:
+        return ", and nobody knows how much memory there is"
+    if estimate.needed(shared) <= usable:
+        return ", and all of it fits"
+    needed = size_text(estimate.needed(shared))
+    return f", but {needed} are more than the {size_text(usable)} that a model can have (--fit off)"
 
 
 def forced(subject: Subject, full: Estimate, room: Room, shared: Set[str]) -> str:

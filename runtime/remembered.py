@@ -3,10 +3,11 @@
     {"format": 1,
      "machine": {…},                                              for people
      "probes": {"haswell": {"status", "detail", "date"}, "vulkan": {…, "result": {"devices": […]}}},
-     "models": {"<16 hex digits>": {"used": date, "probes": {"haswell": {sf_probe's result}}, "calibration": {…}, …}},
+     "models": {"<16 hex digits>": {"used": date, "probes": {"haswell": {sf_probe's result}}, "calibration": {…},
+                                    "estimates": {"<16 hex digits>": {estimates.py}}}},
      "crashes": {"vulkan:Vulkan0": {"what": "crashed (SIGSEGV)", "date", "launcher": process}}}
 
-What others put under a model (memory.py, media.py) is kept as it is. A file that cannot be used is made anew.
+What others put in (media.py) is kept as it is. A file that cannot be used is made anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from solofile.runtime.kernel_path import CRASHED, FAILED, HUNG, MISSING, OK, Known, Outcome
 
 FORMAT = 1
-KEPT_MODELS, KEPT_CRASHES, KEPT_FILES = 16, 16, 16
+KEPT_MODELS, KEPT_CRASHES, KEPT_FILES, KEPT_ESTIMATES = 16, 16, 16, 8
 
 _LIMIT = 1 << 20
 _STATUSES = (OK, CRASHED, HUNG, FAILED, MISSING)
@@ -164,12 +165,19 @@ def _merge(old: Any, new: Any, depth: int) -> Any:
 
 
 def bounded(document: Document) -> Document:
-    """The document without the models that were used longest ago, and the oldest crashes."""
+    """The document without the models used longest ago, the oldest crashes and the oldest estimates of each model."""
     models, crashes = document.get("models", {}), document.get("crashes", {})
     newest = sorted(models, key=lambda key: str(models[key].get("used", "")))[-KEPT_MODELS:]
     latest = sorted(crashes, key=lambda key: str(crashes[key].get("date", "")))[-KEPT_CRASHES:]
     return {
         **document,
-        "models": {key: models[key] for key in models if key in newest},
+        "models": {key: _few_estimates(models[key]) for key in models if key in newest},
         "crashes": {key: crashes[key] for key in crashes if key in latest},
     }
+
+
+def _few_estimates(model: Document) -> Document:
+    found = model.get("estimates")
+    if not isinstance(found, dict) or len(found) <= KEPT_ESTIMATES:
+        return model
+    return {**model, "estimates": dict(list(found.items())[-KEPT_ESTIMATES:])}

@@ -25,6 +25,7 @@ else:
     from solofile.runtime.record import NamedTuple
 
 Say = Callable[[str], None]
+Libraries = list[tuple[Path, "Lock | None"]]
 
 
 class Place(NamedTuple):
@@ -181,13 +182,13 @@ def try_out(ground: Ground, probe: Probe, say: Say, cancelled: Callable[[], bool
                 lock.close()
 
 
-def libraries(selected: Selection, say: Say) -> list[tuple[Path, Lock | None]]:
+def libraries(selected: Selection, say: Say) -> Libraries:
     """The libraries of the chosen path, the CPU's first, in the cache, each with its lock."""
     path = selected.choice.path
     return _libraries(selected.ground, path.variant, path.backend, say)
 
 
-def _libraries(ground: Ground, variant: str, backend: str, say: Say) -> list[tuple[Path, Lock | None]]:
+def _libraries(ground: Ground, variant: str, backend: str, say: Say) -> Libraries:
     names = [f"cpu-{variant}", *([backend] if backend else [])]
     return [library(ground.place, ground.machine.target, name, say) for name in names]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from choice_support import machine
 from fake_engine import FakeEngine, Script
 from solofile.runtime import bench, compare
 from solofile.runtime.bench import Plan, measure, plan_of, speeds, within
@@ -225,6 +226,9 @@ def test_candidates_are_every_variant_with_every_number_of_threads() -> None:
         Candidate("x64", 2, 2),
     }
     assert len(found) == 5
+    assert candidates(CHOSEN, ["haswell", "x64"], [1, 2], repacks=False) == [
+        CHOSEN, Candidate("haswell", 1, 1), Candidate("x64", 2, 2), Candidate("x64", 1, 1),
+    ]  # fmt: skip
     path = KernelPath("haswell", "vulkan", "Vulkan0", threads=2, threads_batch=2)
     gpu = Candidate.of(path)
     assert gpu == CHOSEN._replace(gpu="vulkan", device="Vulkan0")
@@ -286,18 +290,23 @@ def world(tmp_path: Path) -> dict[str, str]:
 def test_paths_are_measured_in_turn_and_the_choice_is_marked(program: list[str], world: dict[str, str]) -> None:
     every = candidates(Candidate("haswell", 1, 1), ["haswell", "x64"], [1, 2])
     out = io.StringIO()
-    rejected = [("skylakex", "needs AVX512, which this CPU lacks")]
-    compare.compare(every, rejected, ["-c", "512"], out, environ=world, command=program)
+    rejected = [(name, "needs AVX512, which this CPU lacks") for name in ("skylakex", "zen4")]
+    rejected.append(("sse42", "is not in this bundle: build it with --kernels all"))
+    features = machine().features
+    compare.compare(every, rejected, ["-c", "512"], out, environ=world, command=program, features=features)
     lines = out.getvalue().splitlines()
     assert lines == [
-        "kernels                  threads  weights        prompt, tokens/s          answer, tokens/s",
-        "haswell                        2  repacked       361  (360 … 362)          181  (180 … 182)",
-        "haswell                        1  repacked       181  (180 … 182)          91.0  (90.0 … 92.0)    <- chosen",
-        "haswell                        1  as in the file 181  (180 … 182)          91.0  (90.0 … 92.0)",
-        "x64                            2  repacked       121  (120 … 122)          61.0  (60.0 … 62.0)",
-        "x64                            1  repacked       61.0  (60.0 … 62.0)       31.0  (30.0 … 32.0)",
-        "skylakex                          needs AVX512, which this CPU lacks",
-        "The choice has 50% of the best prompt speed and 50% of the best answer speed.",
+        "   kernels                  threads  weights        prompt, tokens/s          answer, tokens/s",
+        "   haswell                        2  repacked       361  (360 … 362)          181  (180 … 182)",
+        "-> haswell                        1  repacked       181  (180 … 182)          91.0  (90.0 … 92.0)",
+        "   haswell                        1  as in the file 181  (180 … 182)          91.0  (90.0 … 92.0)",
+        "   x64                            2  repacked       121  (120 … 122)          61.0  (60.0 … 62.0)",
+        "   x64                            1  repacked       61.0  (60.0 … 62.0)       31.0  (30.0 … 32.0)",
+        "",
+        "The choice (->) has 50% of the best prompt speed and 50% of the best answer speed; medians (least … most).",
+        "Not measured",
+        "  2 kernels  this CPU lacks AVX-512 (skylakex, zen4)",
+        "  sse42      not in this bundle: build it with --kernels all",
     ]
     log = Path(world["LOG"]).read_text().splitlines()
     assert len(log) == 10
@@ -334,6 +343,34 @@ def test_what_hangs_is_ended(program: list[str], world: dict[str, str], monkeypa
     assert time.monotonic() - begin < 20
 
 
+def test_time_is_bounded(program: list[str], world: dict[str, str]) -> None:
+    every = candidates(CHOSEN, ["haswell", "x64"], [1, 2])
+    said: list[str] = []
+    out = io.StringIO()
+    found = compare.compare(
+        every, [], ["-c", "512"], out, environ=world, command=program, budget=0.0, say=said.append
+    )  # fmt: skip
+    assert [one.reason for one in found] == ["", *["was not measured: 0 minutes were over"] * 4]
+    assert found[0].answer is not None
+    assert len(found[0].answer.values) == 2
+    assert [line for line in said if " of 10" in line] == [f"1 of 10: {' '.join(CHOSEN.words())}"]
+
+
+def test_a_meter_shows_how_far_it_is() -> None:
+    shown: list[int] = []
+
+    class Meter:
+        def __call__(self, done: int) -> None:
+            shown.append(done)
+
+        def end(self) -> None:
+            shown.append(-1)
+
+    out = io.StringIO()
+    bench.run(scripted(), SENTENCE, out, plan=Plan(8, 8, runs=2), meter=Meter())  # type: ignore[arg-type]
+    assert shown == [0, 250, 500, 750, -1]
+
+
 def test_interrupted_it_prints_what_there_is(program: list[str], world: dict[str, str]) -> None:
     said: list[str] = []
 
@@ -347,7 +384,7 @@ def test_interrupted_it_prints_what_there_is(program: list[str], world: dict[str
         every = candidates(CHOSEN, ["haswell", "x64"], [1, 2])
         compare.compare(every, [], ["-c", "512"], out, environ=world, command=program, say=say)
     assert said[0] == "1 of 10: --kernel haswell -t 2 -tb 2 --repack --gpu none"
-    assert len(out.getvalue().splitlines()) == 3
+    assert len(out.getvalue().splitlines()) == 4
 
 
 def test_compared_processes_measure_briefly() -> None:

@@ -33,7 +33,7 @@ HYBRID = {
         (
             HYBRID,
             6,
-            "one for each performance core: every layer waits for the slowest thread",
+            "one for each performance core: all wait for the slowest",
         ),
         ({"cores": 1, "logical": 1, "allowed": 1, "allowed_cores": 1}, 1, "there is one core to run on"),
     ],
@@ -202,7 +202,7 @@ def test_numa_by_wish() -> None:
 
 
 def test_context() -> None:
-    assert (chosen().path.context, chosen().of("context").value) == (0, "8192")
+    assert (chosen().path.context, chosen().of("context").value) == (0, "8,192 tokens")
     assert chosen(wishes=Wishes(context=512)).path.context == 512
 
 
@@ -215,6 +215,11 @@ def test_arguments() -> None:
     all_given = Wishes(None, None, None, None, 1, 2, 3, 4, "on", False, 5, "mmap", "isolate", 512, None)
     assert arguments(chosen(wishes=all_given).path, all_given) == ("-dev", "none")
     assert "--no-repack" in arguments(path._replace(repack=False), Wishes())
+
+
+def test_a_context_of_0_does_not_undo_what_fits() -> None:
+    assert "-c" in overruled(chosen().path, Wishes(context=0))
+    assert "-c" not in overruled(chosen().path, Wishes(context=512))
 
 
 def test_wishes_are_read_from_the_options() -> None:

@@ -76,7 +76,8 @@ def test_doctor_as_json_and_as_text(environ: dict[str, str]) -> None:
     assert report["cache"]["path"] == environ["SOLOFILE_CACHE_DIR"]
     code, text = run("--doctor", environ)
     assert code == 0
-    assert f"{target()}: glibc 2.17" in text
+    assert f"{target()} with glibc 2.17 or newer; 2 CPU kernels, GPU libraries: none" in text
+    assert "! SOLOFILE_NATIVE_DIR is not set" in text
 
 
 def test_doctor_of_a_damaged_bundle_still_shows_the_machine(environ: dict[str, str], tmp_path: Path) -> None:

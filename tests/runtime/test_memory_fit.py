@@ -80,6 +80,11 @@ def test_given_context_is_refused_with_the_one_that_fits() -> None:
         found.accepted()
 
 
+def test_no_more_than_the_model_was_trained_for_is_recommended() -> None:
+    found = fit(Machine(), Room(64 * GB), SUBJECT, asked=1_000_000)
+    assert ": -c 131072 fits and is what it was trained for, a KV cache of fewer bits " in found.refusal
+
+
 def test_fit_off_loads_it_and_says_so() -> None:
     machine = Machine()
     found = fit(machine, Room(4 * GB), SUBJECT, asked=100_000, force=True)
