@@ -55,7 +55,7 @@ def choose(
     path = KernelPath(kernel.value, gpu.backend, gpu.device, gpu.layers, repack=packed, environment=gpu.environment)
     calibration = known.calibration if known.calibration and known.calibration.get("path") == path.key else {}
     threads, threads_batch, thread_decisions = choose_work.threads(machine, wishes, calibration)
-    batch, ubatch, batches = choose_work.batches(wishes)
+    batch, ubatch, batches = choose_work.batches(path, wishes, known)
     context, context_decision = choose_memory.context(model, wishes)
     flash, flash_decision = choose_work.flash(path, context or model.context_length or 0, wishes, known)
     cache_ram, cache = choose_memory.prompt_cache(machine, model, wishes, known)

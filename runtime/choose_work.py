@@ -114,17 +114,30 @@ def calibration(machine: Hardware, path: KernelPath, wishes: Wishes, known: Know
     return {"seconds": _CALIBRATION_SECONDS, "depth": _DEPTH, **wanted}
 
 
-def batches(wishes: Wishes) -> tuple[int, int, Decision]:
+def batches(path: KernelPath, wishes: Wishes, known: Known) -> tuple[int, int, Decision]:
     """Tokens that are taken together, and those that are computed at once."""
     batch = BATCH if wishes.batch is None else wishes.batch
     ubatch = UBATCH if wishes.ubatch is None else wishes.ubatch
+    lost: Losers = ()
     if wishes.batch is None and wishes.ubatch is None:
-        reason = "llama.cpp's own: more gains little and takes memory"
+        ubatch, reason, lost = _at_once(path, known)
     else:
         reason = "it was asked for with " + " and ".join(
             option for option, wish in (("-b", wishes.batch), ("-ub", wishes.ubatch)) if wish is not None
         )
-    return batch, ubatch, Decision("batch", f"{batch}, {ubatch} at once", reason)
+    return batch, ubatch, Decision("batch", f"{batch}, {ubatch} at once", reason, lost)
+
+
+def _at_once(path: KernelPath, known: Known) -> tuple[int, str, Losers]:
+    """Tokens that are computed at once: more than llama.cpp takes where a GPU has memory to spare and is faster so."""
+    usual, large = (measured.rate(known.probes.get(path.gpu_key), count) for count in (UBATCH, BATCH))
+    if usual is None or large is None:
+        return UBATCH, "llama.cpp's own: more gains little and takes memory", ()
+    rates = f"measured {measured.speed(large)} against {measured.speed(usual)} tokens/s of a prompt"
+    if path.gpu_layers == "all" and large > measured.CLEARLY * usual:
+        return BATCH, f"the GPU has the memory for it and is faster so, {rates}", ((f"{UBATCH}", "is slower"),)
+    spare = "is not clearly faster" if path.gpu_layers == "all" else "takes memory that the GPU needs for layers"
+    return UBATCH, "llama.cpp's own", ((f"{BATCH}", f"{spare}: {rates}"),)
 
 
 def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known) -> tuple[str, Decision]:

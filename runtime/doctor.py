@@ -185,8 +185,10 @@ def problems(report: Report) -> Iterator[str]:
         yield f"The cache {kept['path']} cannot be written to: what is measured is measured again at every start."
     notes = kept.get("crashes", ())
     if notes:
-        yield f"A run that crashed left a note: {notes[-1]}." if len(notes) == 1 else (
-            f"{len(notes)} runs that crashed left notes, the last of them {notes[-1]}."
+        yield (
+            f"A run that crashed left a note: {notes[-1]}."
+            if len(notes) == 1
+            else (f"{len(notes)} runs that crashed left notes, the last of them {notes[-1]}.")
         )
 
 

@@ -48,7 +48,8 @@ def _devices(listing: Probe, wishes: Wishes, known: Known) -> Iterator[Probe]:
             crashed = f"{listing.backend}:{name}" in known.crashes and not wishes.gpu_name
             probe = known.probes.get(key)
             if not crashed and (probe is None or (probe.status == OK and measured.work(probe) is None)):
-                yield listing._replace(key=key, device=name, measure=QUICK)
+                batches = () if listing.environment else measured.LARGE  # a driver for CPUs would compile for seconds
+                yield listing._replace(key=key, device=name, measure=QUICK, batches=batches)
 
 
 def _has_devices(offer: Offer, known: Known) -> bool:

@@ -35,9 +35,10 @@ _RIVALS = 2
 class Probe(NamedTuple):
     """One thing to try: ``key`` as in Known.probes, the libraries by ``variant`` and ``backend``, and what is measured.
 
-    Without ``measure`` only the devices are listed. ``measure`` are the seconds for each of the measurements, and
-    ``sample`` the bytes of weights to take; ``timeout`` are the seconds that the child may take in all. In the
-    ``background`` it gives way to whatever else wants the CPUs.
+    Without ``measure`` only the devices are listed. ``measure`` are the seconds for each of the measurements,
+    ``batches`` the numbers of tokens that are computed at once besides the usual ones, ``sample`` the bytes of weights
+    to take; ``timeout`` are the seconds that the child may take in all. In the ``background`` it gives way to whatever
+    else wants the CPUs.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Probe(NamedTuple):
     threads: int = 1
     measure: float = 0.0
     sample: int = _MANY_BYTES
+    batches: tuple[int, ...] = ()
     attention: bool = False
     timeout: float = CPU_SECONDS
     background: bool = False
@@ -75,7 +77,7 @@ class Probe(NamedTuple):
         """What ``sf_probe`` is asked."""
         return {
             "member": member, "device": self.device, "threads": self.threads, "repack": self.repack,
-            "seconds": self.measure, "bytes": self.sample, "tokens": [1, measured.BATCH],
+            "seconds": self.measure, "bytes": self.sample, "tokens": [1, measured.BATCH, *self.batches],
             "attention": int(self.attention),
         }  # fmt: skip
 

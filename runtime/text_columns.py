@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 WIDTH, MOST = 100, 26
 """Characters of a line, and of a column but the last."""
 
+
 def marked(sentence: str) -> list[str]:
     """A sentence that must not be overlooked."""
     return textwrap.wrap(sentence, WIDTH, initial_indent="! ", subsequent_indent="  ", break_long_words=False)

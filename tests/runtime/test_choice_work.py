@@ -7,7 +7,7 @@ import resource
 from typing import Any
 
 import pytest
-from choice_support import GIB, MODEL, chosen, losers, machine, measured
+from choice_support import BOTH, GIB, MODEL, RTX, chosen, listing, losers, machine, measured
 from solofile.runtime import choose_memory, choose_work, options
 from solofile.runtime.choice import Decision, Known, Wishes, arguments, overruled, wishes
 from solofile.runtime.errors import InputError
@@ -143,6 +143,32 @@ def test_batches() -> None:
     assert (chosen().path.batch, chosen().path.ubatch) == (2048, 512)
     choice = chosen(wishes=Wishes(batch=256, ubatch=128))
     assert choice.of("batch") == ("batch", "256, 128 at once", "it was asked for with -b and -ub", ())
+
+
+@pytest.mark.parametrize(
+    ("large", "free", "wishes", "ubatch", "reason"),
+    [
+        (12000, 20, Wishes(), 2048, "the GPU has the memory for it and is faster so, measured 12000 against 10000"),
+        (10400, 20, Wishes(), 512, "is not clearly faster: measured 10400 against 10000 tokens/s of a prompt"),
+        (12000, 4, Wishes(), 512, "takes memory that the GPU needs for layers: measured 12000 against 10000"),
+        (12000, 20, Wishes(ubatch=256), 256, "it was asked for with -ub"),
+    ],
+)
+def test_batches_of_a_gpu(large: int, free: float, wishes: Wishes, ubatch: int, reason: str) -> None:
+    gpu = measured(8000, 100)
+    assert gpu.result is not None
+    seconds = {**gpu.result["seconds"], "512": 512 / 10000, "2048": 2048 / large}
+    known = Known(
+        {
+            "haswell": measured(100, 10),
+            "vulkan": listing(("Vulkan0", "A GPU", free)),
+            "vulkan:Vulkan0": gpu._replace(result={**gpu.result, "seconds": seconds}),
+        }
+    )
+    choice = chosen(machine(gpus=(RTX,)), BOTH, wishes, known)
+    decision = choice.of("batch")
+    assert choice.path.ubatch == ubatch
+    assert reason in " ".join((decision.reason, *(why for _, why in decision.losers)))
 
 
 @pytest.mark.parametrize(

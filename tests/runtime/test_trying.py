@@ -91,6 +91,7 @@ def test_gpus_are_listed_then_each_is_tried() -> None:
     lab = Lab(**GPU, vulkan__Vulkan1=CRASH)
     known, new = lab.settle(offer=BOTH, on=PC)
     assert lab.keys == ["haswell", "vulkan", "vulkan:Vulkan0", "vulkan:Vulkan1"]
+    assert [one.spec("m")["tokens"] for one in lab.asked[2:]] == [[1, 64, 512, 2048]] * 2
     assert [(one.timeout, one.comparable, one.measure > 0) for one in lab.asked] == [
         (5, True, True), (20, True, False), (20, True, True), (20, True, True),
     ]  # fmt: skip
@@ -159,6 +160,7 @@ def test_forced_lavapipe() -> None:
     assert [one.environment for one in lab.asked] == [(), ()] + 2 * [(("GGML_VK_VISIBLE_DEVICES", "0"),)]
     path = chosen(offer=BOTH, wishes=FORCED, known=known).path
     assert (path.gpu_key, path.environment) == ("vulkan:Vulkan0", (("GGML_VK_VISIBLE_DEVICES", "0"),))
+    assert lab.asked[-1].spec("m")["tokens"] == [1, 64]  # its driver would compile for more on the CPU
 
 
 def test_what_failed_is_tried_again_when_it_is_forced() -> None:
