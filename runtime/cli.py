@@ -54,13 +54,13 @@ def main(
     """Do what the command line asks for and return the exit code: 0, 1 for a failure of ours, 2 for bad input.
 
     ``argv`` without the program's name. ``out`` stands for standard output; tests give another one, and another
-    ``start``.
+    ``start``. The environment is the one of now: a GPU's libraries change that of the process (gpu_environment.py).
     """
     words = tuple(console.words(sys.argv[1:]) if argv is None else argv)
     mode = settings.PAGE
     try:
         mode = settings.mode_of(options.parse(words))
-        return _MODES[mode](Command(words, os.environ if environ is None else environ, out or sys.stdout, start))
+        return _MODES[mode](Command(words, dict(os.environ) if environ is None else environ, out or sys.stdout, start))
     except SolofileError as error:
         console.say(str(error))
         return error.exit_code

@@ -73,9 +73,11 @@ def run(
     import json
     import subprocess
 
+    from solofile.runtime import gpu_environment
+
     # PyInstaller's are about this process, and the child is to be one like it and not a part of it.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("_PYI_")}
-    environment = {**inherited, VARIABLE: "probe", **job.get("environment", {})}
+    environment = {**gpu_environment.cleaned(inherited), VARIABLE: "probe", **job.get("environment", {})}
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(

@@ -15,6 +15,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "arm",
     "control_groups",
     "cpuid",
+    "gpu_environment",
     "gpus",
     "group_mounts",
     "hardware",
