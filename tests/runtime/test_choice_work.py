@@ -7,7 +7,7 @@ import resource
 from typing import Any
 
 import pytest
-from choice_support import GIB, MODEL, chosen, losers, machine, measured
+from choice_support import BOTH, GIB, MODEL, chosen, listing, losers, machine, measured
 from solofile.runtime import choose_memory, choose_work, options
 from solofile.runtime.choice import Decision, Known, Wishes, arguments, overruled, wishes
 from solofile.runtime.errors import InputError
@@ -137,6 +137,23 @@ def test_flash_attention_stays_where_it_is_needed() -> None:
     packed = chosen(known=known, wishes=Wishes(cache_type="q8_0"))
     assert (packed.path.flash, packed.of("flash attention").reason) == ("auto", "a V cache of type q8_0 needs it")
     assert chosen(known=known, wishes=Wishes(flash="on")).path.flash == "on"
+
+
+def test_flash_attention_on_a_device_of_the_type_cpu() -> None:
+    """Mesa takes minutes to compile it for a CPU, at the first prompt of a start."""
+    shown = listing(("Vulkan0", "llvmpipe", 8.0))
+    known = Known({"haswell": measured(100, 10), "vulkan": listing(), "vulkan-cpu": shown, "vulkan-cpu:Vulkan0": shown})
+
+    def decision(**wishes: Any) -> tuple[str, str]:
+        choice = chosen(offer=BOTH, wishes=Wishes(gpu="vulkan", **wishes), known=known)
+        assert choice.path.flash == choice.of("flash attention").value
+        return choice.path.flash, choice.of("flash attention").reason
+
+    assert decision() == ("off", "Vulkan0 computes on the CPU")
+    assert decision(flash="on") == ("on", "it was asked for with -fa on")
+    assert decision(cache_type="q8_0")[0] == decision(context=32768)[0] == "auto"
+    real = Known({"haswell": measured(100, 10), "vulkan": shown, "vulkan:Vulkan0": shown})
+    assert chosen(offer=BOTH, wishes=Wishes(gpu="vulkan"), known=real).path.flash == "auto"
 
 
 def test_batches() -> None:
