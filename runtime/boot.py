@@ -71,9 +71,10 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     if copy is not None:
         ground = ground._replace(member=Member(ground.member.name, copy.path, 0, ground.member.size))
         selected = selected._replace(ground=ground)
-    os.environ.update(path.environment)  # before a library reads it
     found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
+    os.environ.update(path.environment)  # before a library reads it
+    guard = followup.guard(launch, selected, say)
     measure = estimator(launch, selected, libraries)
     fitted = fit(launch, ground, measure)
     if fitted is not None and fitted.note:
@@ -84,6 +85,8 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
         place.native, libraries, arguments(launch, selected, fitted), [ground.member], launch.log_level,
         read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
+    if guard is not None:
+        guard.engine = engine
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
     pack = bundle.manifest.targets[ground.machine.target].pack
     in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, hardware, kernels, selection
+from solofile.runtime import boot, cache, console, hardware, kernels, selection
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
@@ -88,10 +88,16 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
 
 
 def _memory(launch: Launch, chosen: selection.Selection, say: Callable[[str], None]) -> Report:
-    from solofile.runtime import memory
+    from solofile.runtime import followup, memory
 
     libraries = [library for library, _ in selection.libraries(chosen, say)]
-    found = boot.estimator(launch, chosen, libraries)(0)
+    os.environ.update(chosen.choice.path.environment)  # before a library reads it
+    guard = followup.guard(launch, chosen, console.say)
+    try:
+        found = boot.estimator(launch, chosen, libraries)(0)
+    finally:
+        if guard is not None:
+            guard.dismiss()
     return memory.table(found, boot.room(chosen.ground.machine), chosen.choice.path.cache_ram)
 
 
