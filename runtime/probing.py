@@ -195,7 +195,8 @@ def _signal_name(code: int | None) -> str:
     if code is None:
         return "it cannot be killed"
     with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
+        name = signal.Signals(-code).name
+        return f"{name}, which the system sends where memory runs out" if name == "SIGKILL" else name
     return f"signal {-code}" if code < 0 else f"0x{code:08X}"
 
 

@@ -19,10 +19,11 @@ QUESTION = "What is the capital of France?"
 
 @dataclass
 class Running:
-    """A server that is up, and how to talk to it."""
+    """A server that is up, and how to talk to it; ``errors`` is what it said by its end."""
 
     process: subprocess.Popen[str]
     port: int
+    errors: str = ""
 
     @property
     def url(self) -> str:
@@ -73,8 +74,8 @@ def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | No
         yield running
     finally:
         process.terminate()
-        _, errors = process.communicate(timeout=30)
-        print(errors)
+        _, running.errors = process.communicate(timeout=30)
+        print(running.errors)
 
 
 def wait_healthy(running: Running, limit: float = 60.0) -> None:
