@@ -16,8 +16,13 @@ import time
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Protocol
 
-# All that is needed at the end is loaded at the beginning: a library that hangs while it loads lets no other one load.
+# All that is needed is loaded at the beginning: a library that hangs while it loads lets no other one load.
 from solofile.runtime import findings, locks, remembered
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,9 +143,7 @@ def glance(engine: Busy | None) -> Glance:
 
 def _disk() -> tuple[int, ...]:
     """What this process had to fetch from a disk until now: while that grows, it is the disk that takes its time."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return ()
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_majflt, used.ru_inblock

@@ -56,8 +56,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | None = None) -> Iterator[Running]:
-    """Start a server on a free port, wait for /health, stop it after the block."""
+def serve(
+    command: list[str | Path], environment: dict[str, str], cwd: Path | None = None, limit: float = 60.0
+) -> Iterator[Running]:
+    """Start a server on a free port, wait ``limit`` seconds for /health, stop it after the block."""
     port = free_port()
     process = subprocess.Popen(
         [*map(str, command), "--port", str(port)],
@@ -70,7 +72,7 @@ def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | No
     )
     running = Running(process, port)
     try:
-        wait_healthy(running)
+        wait_healthy(running, limit)
         yield running
     finally:
         process.terminate()
