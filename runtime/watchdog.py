@@ -5,7 +5,8 @@ start knows what was to blame (remembered.py) and goes without the GPU.
 
 Watched is the whole way: the libraries that load, the model that is laid out and loaded (onto the GPU, a projector and
 a draft model too), the warm-up, and each batch of an answer. Before the model answers there are no batches to time;
-there something must move within the limit: the progress of the load, or pages of the model that come from a disk.
+there something must move within the limit: the progress of the load, or pages of the model that come from a disk. A
+driver that compiles for the first time shows no progress, but it keeps a CPU busy, and gets more time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ INTERVAL = 1.0
 STRIKES = 3
 """How often in a row the limit must be found exceeded: a process that was stopped for a while finishes meanwhile."""
 
+PATIENCE = 5
+"""How many times the limit may pass before the model answers, while a CPU is busy."""
+
+_BUSY = 0.5
+"""The share of one CPU that counts as that."""
+
 Say = Callable[[str], None]
 
 
@@ -56,31 +63,44 @@ class Busy(Protocol):
 
 
 class Glance(NamedTuple):
-    """What one look found: the ``seconds`` of the batch under way, and before the model answers what is to move."""
+    """What one look found: the ``seconds`` of the batch under way, and before the model answers what is to move.
+
+    ``worked`` are the seconds that this process has had of the CPUs.
+    """
 
     seconds: float
     moves: Hashable = None
+    worked: float = 0.0
 
 
 class Watch(NamedTuple):
-    """How often in a row a batch, or ``moves`` being the same ``since`` then, took longer than ``limit`` seconds."""
+    """How often in a row a batch, or ``moves`` being the same ``since`` then, took longer than ``limit`` seconds.
+
+    ``worked`` are the seconds that the process had had of the CPUs by then, ``what`` a predicate for the GPU.
+    """
 
     limit: float
     strikes: int = 0
     moves: Hashable = None
     since: float = 0.0
+    worked: float = 0.0
     what: str = ""
 
     def look(self, glance: Glance, now: float) -> Watch:
         """The next state, after a look at this time (in seconds of any clock)."""
-        since = self.since if glance.moves is not None and glance.moves == self.moves else now
-        if glance.seconds > self.limit:
-            what = f"did not finish a batch within {self.limit:g} s"
-        elif now - since > self.limit:
-            what = f"got no further with loading the model within {self.limit:g} s"
+        if glance.moves is None or glance.moves != self.moves:
+            since, worked = now, glance.worked
         else:
-            return Watch(self.limit, 0, glance.moves, since)
-        return Watch(self.limit, self.strikes + 1, glance.moves, since, what)
+            since, worked = self.since, self.worked
+        compiles = glance.worked - worked > _BUSY * (now - since)
+        limit = self.limit * PATIENCE if compiles else self.limit
+        if glance.moves is None and glance.seconds > self.limit:
+            what = f"did not finish a batch within {self.limit:g} s"
+        elif now - since > limit:
+            what = f"got no further with loading the model within {limit:g} s"
+        else:
+            return Watch(self.limit, 0, glance.moves, since, worked)
+        return Watch(self.limit, self.strikes + 1, glance.moves, since, worked, what)
 
     @property
     def hangs(self) -> bool:
@@ -132,13 +152,13 @@ def start(path: KernelPath, limit: float, notebook: Path, launcher: str, say: Sa
 def glance(engine: Busy | None) -> Glance:
     """Look at the engine, or where there is none yet at what prepares it."""
     if engine is None:
-        return Glance(0.0, ("preparing", *_disk()))
+        return Glance(0.0, ("preparing", *_disk()), time.process_time())
     if engine.reading() is not None:
         return Glance(0.0)
     state = engine.state()
     if state.phase != "loading":
         return Glance(engine.busy())
-    return Glance(engine.busy(), (state.progress, state.message, *_disk()))
+    return Glance(engine.busy(), (state.progress, state.message, *_disk()), time.process_time())
 
 
 def _disk() -> tuple[int, ...]:

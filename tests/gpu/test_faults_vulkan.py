@@ -37,6 +37,14 @@ LIMIT = 5
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tiny_bundle: Path, gpu_cache: Path, lavapipe: Path, namespaces: None) -> None:
+    """Lets lavapipe compile what it will need: that takes longer than LIMIT."""
+    assert lavapipe and namespaces is None
+    environment = {**os.environ, "SOLOFILE_CACHE": str(gpu_cache)}
+    subprocess.run([tiny_bundle, *ASK, *FORCED], env=environment, check=True, timeout=300, stdin=subprocess.DEVNULL)
+
+
 @pytest.fixture
 def cache(gpu_cache: Path) -> Iterator[Path]:
     """A cache that remembers nothing, and in which nothing is left behind."""
