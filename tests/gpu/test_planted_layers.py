@@ -1,4 +1,4 @@
-"""A driver or a layer of Vulkan that lies where the environment says is never loaded; the browser sees what it names."""
+"""A driver or a layer of Vulkan that lies where the environment says is never loaded; the browser sees all of it."""
 
 from __future__ import annotations
 
