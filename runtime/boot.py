@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from solofile.runtime.locks import Lock
     from solofile.runtime.selection import Ground, Libraries, Place, Say, Selection
     from solofile.runtime.settings import Launch
+    from solofile.runtime.watchdog import Guard
 else:
     from solofile.runtime.record import NamedTuple
 
@@ -47,6 +48,14 @@ class Started(NamedTuple):
         return self.choice.sentence
 
 
+class Decided(NamedTuple):
+    """What computes, the libraries for it, and who watches the GPU among it, if there is one."""
+
+    selection: Selection
+    libraries: Libraries
+    guard: Guard | None
+
+
 Starter = Callable[["Launch", "Bundle", Mapping[str, str], "Say"], Started]
 
 
@@ -63,7 +72,7 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     from solofile.runtime.engine import LlamaEngine, Member
 
     place = selection.find_place(bundle, environ)
-    selected, found = decide(launch, place, environ, say)
+    selected, found, guard = decide(launch, place, environ, say)
     ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
     if copy is not None:
@@ -75,6 +84,8 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
         place.native, libraries, core_words.arguments(launch, selected), [ground.member], launch.log_level,
         read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
+    if guard is not None:
+        guard.engine = engine
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
     pack = bundle.manifest.targets[ground.machine.target].pack
     in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
@@ -82,15 +93,23 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
 
 
-def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> tuple[Selection, Libraries]:
-    """Choose the kernel path and what fits into the memory; returns the libraries of the path too.
+def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> Decided:
+    """Choose the kernel path and what fits into the memory.
 
     Raises InputError for a forced part that cannot work, and for a model that must not be loaded.
     """
     selected = selection.select(selection.survey(launch, place, environ), say)
-    os.environ.update(selected.choice.path.environment)  # before a library reads it
+    guard = guarded(launch, selected, say)
     found = selection.libraries(selected, say)
-    return fitting.fitted(launch, selected, [library for library, _ in found], say).accepted(), found
+    return Decided(fitting.fitted(launch, selected, [library for library, _ in found], say).accepted(), found, guard)
+
+
+def guarded(launch: Launch, selected: Selection, say: Say) -> Guard | None:
+    """Set what the libraries of the path read of the environment, and watch its GPU from before they load."""
+    from solofile.runtime import followup
+
+    os.environ.update(selected.choice.path.environment)
+    return followup.guard(launch, selected, say)
 
 
 def local_copy(launch: Launch, ground: Ground, say: Say) -> Copy | None:

@@ -3,7 +3,8 @@
 The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has checked whose it is. Layout:
 ``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (what --local-copy keeps, see
 localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are read-only once they
-are there, and are checked by size, time and mode at each start.
+are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in ``drivers/``
+(gpu_environment.py), for which they answer themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from solofile.runtime.errors import CacheError
+from solofile.runtime.gpu_environment import DRIVERS
 from solofile.runtime.locks import Lock, holders
 
 FILE_TIME = 315_532_800
@@ -205,7 +207,10 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 
 
 def clear(cache: Path, own: Set[int], say: Say) -> None:
-    """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much."""
+    """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much.
+
+    What drivers have compiled goes as well: they do it again.
+    """
     freed = kept = count = 0
     for entry in entries(cache):
         lock = Lock(entry.path.with_name(entry.digest))
@@ -218,6 +223,10 @@ def clear(cache: Path, own: Set[int], say: Say) -> None:
         finally:
             lock.close()
         say(f"Removed {entry.path} ({megabytes(size)}).")
+        freed, count = freed + size, count + 1
+    if (cache / DRIVERS).is_dir():
+        size = remove_tree(cache / DRIVERS)
+        say(f"Removed {cache / DRIVERS} ({megabytes(size)}).")
         freed, count = freed + size, count + 1
     say(f"Removed {count} from {cache}, {megabytes(freed)} in all" + (f"; kept {kept} in use." if kept else "."))
 

@@ -57,7 +57,7 @@ def pick(machine: Hardware, offer: Offer, wishes: Wishes, known: Known, culprit:
             f"None of the kernels in this bundle ({', '.join(ranked) or 'none for this system'}) runs on this CPU: "
             "rebuild the bundle with --kernels all."
         )
-    faults = dict(_faults(able, known))
+    faults = dict(_faults(able, known, wishes))
     crashed = bool(known.crash) and ":" not in culprit
     if crashed and (known.crash != ILLEGAL or culprit == able[-1]):
         name, reason = able[-1], f"the run before ended with {known.crash}, so nothing that a CPU may lack is used"
@@ -66,31 +66,37 @@ def pick(machine: Hardware, offer: Offer, wishes: Wishes, known: Known, culprit:
         name, reason = _best(able, faults, known, len(ranked))
         reason = f"the run before ended with {known.crash} on {culprit}, and this is {reason}"
     elif wishes.kernel is not None:
-        name, reason = _forced(wishes.kernel, ranked, machine, known), "it was asked for with --kernel"
+        name, reason = _forced(wishes.kernel, ranked, machine, wishes, known), "it was asked for with --kernel"
     else:
         name, reason = _best(able, faults, known, len(ranked))
     return Pick(name, reason, ranked, faults)
 
 
-def _forced(name: str, ranked: list[str], machine: Hardware, known: Known) -> str:
+def _forced(name: str, ranked: list[str], machine: Hardware, wishes: Wishes, known: Known) -> str:
     if name not in ranked:
         raise UnknownName("kernel variant", name, ranked, where="this bundle")
     lacks = kernels.missing(name, machine.features)
     if lacks:
         needs = ", ".join(lacks)
         raise InputError(f"The kernel variant {name} needs {needs}, which this CPU lacks: leave --kernel out.")
-    fault = tried(known.probes.get(name))
+    fault = _tried(name, wishes, known)
     if fault:
         raise InputError(f"The kernel variant {name} {fault}: leave --kernel out.")
     return name
 
 
-def _faults(able: list[str], known: Known) -> Iterator[tuple[str, str]]:
+def _faults(able: list[str], known: Known, wishes: Wishes) -> Iterator[tuple[str, str]]:
     """Yield (variant, why it should not be used)."""
     for name in able:
-        fault = known.crashes.get(name) or tried(known.probes.get(name))
+        fault = known.crashes.get(name) or _tried(name, wishes, known)
         if fault:
             yield name, f"{fault}: --kernel {name} tries it again"
+
+
+def _tried(name: str, wishes: Wishes, known: Known) -> str:
+    """What trying it said against a variant; where it is not to repack, it may have been tried so."""
+    fault = tried(known.probes.get(name))
+    return fault or (tried(known.probes.get(cpu_key(name, False))) if wishes.repack is False else "")
 
 
 def _best(able: list[str], faults: Mapping[str, str], known: Known, candidates: int) -> tuple[str, str]:
@@ -109,7 +115,9 @@ def _best(able: list[str], faults: Mapping[str, str], known: Known, candidates: 
     used = kernels.highlight(first) or "no more than every CPU of its kind has"
     if candidates == 1:
         return first, f"the only one in this bundle, using {used}"
-    return first, f"the fastest of the {candidates} in this bundle for this CPU, using {used}"
+    better = able[0] if able[0] in faults and able[0] != first else ""
+    can = f"that works here, since {better} {faults[better]}; it uses" if better else "for this CPU, using"
+    return first, f"the fastest of the {candidates} in this bundle {can} {used}"
 
 
 def _losers(picked: Pick, machine: Hardware, known: Known) -> Iterator[tuple[str, str]]:

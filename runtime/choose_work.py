@@ -147,6 +147,9 @@ def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known) -> tuple[
     """
     if wishes.flash is not None:
         return wishes.flash, Decision("flash attention", wishes.flash, f"it was asked for with -fa {wishes.flash}")
+    if path.is_software and not _needs_flash(tokens, wishes):
+        lost = (("auto", "its driver takes minutes to compile it for a CPU, at the first prompt"),)
+        return "off", Decision("flash attention", "off", f"{path.device} computes on the CPU", lost)
     key = path.gpu_key or path.cpu_key
     outcome = known.probes.get(key)
     work = measured.thorough(outcome)

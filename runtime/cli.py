@@ -54,13 +54,13 @@ def main(
     """Do what the command line asks for and return the exit code: 0, 1 for a failure of ours, 2 for bad input.
 
     ``argv`` without the program's name. ``out`` stands for standard output; tests give another one, and another
-    ``start``.
+    ``start``. The environment is the one of now: a GPU's libraries change that of the process (gpu_environment.py).
     """
     words = tuple(console.words(sys.argv[1:]) if argv is None else argv)
     mode = settings.PAGE
     try:
         mode = settings.mode_of(options.parse(words))
-        return _MODES[mode](Command(words, os.environ if environ is None else environ, out or sys.stdout, start))
+        return _MODES[mode](Command(words, dict(os.environ) if environ is None else environ, out or sys.stdout, start))
     except SolofileError as error:
         console.say(str(error))
         return error.exit_code
@@ -143,7 +143,10 @@ def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: Tex
     from solofile.runtime import compare, kernels
 
     place = selection.find_place(bundle, command.environ)
-    (ground, chosen), _ = boot.decide(launch, place, command.environ, console.say)
+    decided = boot.decide(launch, place, command.environ, console.say)
+    if decided.guard is not None:
+        decided.guard.dismiss()  # from here on children compute, each with its own
+    ground, chosen = decided.selection
     machine, names = ground.machine, ground.offer.variants
     able = [name for name in names if not kernels.missing(name, machine.features)]
     rejected = [(value, reason) for value, reason in chosen.of("kernel").losers if value not in able]

@@ -113,6 +113,7 @@ def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> 
     """The choice with what memory decides in it, how it fits, and the table of what goes where."""
     found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
+    guard = boot.guarded(launch, selected, console.say)
     try:
         done = fitting.fitted(launch, selected, libraries, say)
         choice = done.selection.choice
@@ -124,6 +125,8 @@ def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> 
         table = memory.table(estimate, room, choice.path.cache_ram, mapped=mapped, shared=shared)
         return done.selection, done.fit, table
     finally:
+        if guard is not None:
+            guard.dismiss()
         for _, lock in found:
             if lock is not None:
                 lock.close()

@@ -152,6 +152,10 @@ def prepare(native_dir: Path, backends: Sequence[Path], members: Sequence[Member
     """
     library = bridge.load(native_dir)
     library.sf_log_level(log_level)
+    if len(backends) > 1:  # a GPU's among them
+        from solofile.runtime import gpu_environment
+
+        gpu_environment.clean()
     error = ctypes.create_string_buffer(bridge.TEXT_SIZE)
     for number, backend in enumerate(backends):
         if library.sf_backend_load(utf8(backend), error, len(error)):

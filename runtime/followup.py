@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from solofile.runtime.read_plan import ReadPlan
     from solofile.runtime.selection import Ground, Say, Selection
     from solofile.runtime.settings import Launch
+    from solofile.runtime.watchdog import Guard
 else:
     from solofile.runtime.record import NamedTuple
 
@@ -52,6 +53,16 @@ def plan_reading(ground: Ground, libraries: Sequence[Path], say: Say) -> Reading
     return Reading(plan, medium, missing) if plan.read_first else None
 
 
+def guard(launch: Launch, selected: Selection, say: Say) -> Guard | None:
+    """Watch the GPU of the chosen path from now on, before one of its libraries loads; None where there is none."""
+    ground, path = selected.ground, selected.choice.path
+    if not path.backend:
+        return None
+    from solofile.runtime import watchdog
+
+    return watchdog.start(path, launch.gpu_timeout, ground.book, ground.launcher, say)
+
+
 def calibration(launch: Launch, selected: Selection) -> str:
     """What the engine is to measure when it has loaded, as JSON; empty for nothing.
 
@@ -68,13 +79,9 @@ def begin(
     launch: Launch, selected: Selection, engine: LlamaEngine, reading: Reading | None, say: Say, *, calibrates: bool
 ) -> None:
     """Start the threads that this start needs; ``calibrates``: the engine was asked to measure."""
-    ground, path = selected.ground, selected.choice.path
+    ground = selected.ground
     if reading is not None:
         _follow_reading(ground, engine, reading, say)
-    if path.backend and launch.gpu_timeout:
-        from solofile.runtime import watchdog
-
-        watchdog.start(engine, path, launch.gpu_timeout, ground.book, ground.launcher, say)
     if launch.mode in (PROMPT, BENCH) and not launch.calibrate:
         return
     _in_background("solofile-calibration", lambda: _keep(launch, selected, engine, say, calibrates))

@@ -127,7 +127,7 @@ def identity(machine: Hardware, root: str = "/") -> str:
     features = machine.features & NAMES if machine.target.endswith("x86_64") else machine.features
     cpu = (machine.target, machine.cpu.split(), machine.vendor, sorted(features), machine.sockets, machine.quota)
     counts = (machine.cores, machine.performance_cores, machine.logical, machine.allowed, machine.allowed_cores)
-    facts = repr((cpu, counts, tuple(map(tuple, machine.gpus)), stamps(root, os.environ)))
+    facts = repr((cpu, counts, tuple(map(tuple, machine.gpus)), stamps(root)))
     # A fingerprint, not a secret: the remainder by the largest prime of 64 bits (hashlib would load OpenSSL).
     return f"{int.from_bytes(facts.encode('utf-8', 'replace'), 'big') % (2**64 - 59):016x}"
 

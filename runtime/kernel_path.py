@@ -157,6 +157,11 @@ class KernelPath(NamedTuple):
         return f"{self.backend}:{self.device}" if self.backend else ""
 
     @property
+    def is_software(self) -> bool:
+        """Is the GPU none, but a driver that computes on the CPU, which its backend shows only when it is told to?"""
+        return bool(self.backend and self.environment)
+
+    @property
     def key(self) -> str:
         """What a calibration is for: it holds for no other path."""
         return f"{self.cpu_key}+{self.gpu_key}" if self.backend else self.cpu_key

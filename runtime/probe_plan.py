@@ -100,6 +100,9 @@ def settle(
         from solofile.runtime import trying  # few starts have anything to try
 
         new[probe.key] = trying.attempt(probe, offer, run, say, root)
+        fault = trying.fault(probe, new[probe.key])
+        if fault and not insisted(probe, wishes):  # else the choice says it, and ends
+            say(fault)
         known = known._replace(probes={**known.probes, probe.key: new[probe.key]})
 
 
@@ -152,6 +155,11 @@ def _may_win(name: str, path: KernelPath, machine: Hardware, offer: Offer, known
         return False
     probe = known.probes.get(name)
     return name not in known.crashes and (probe is None or probe.status == OK)
+
+
+def insisted(probe: Probe, wishes: Wishes) -> bool:
+    """Is it what the user insists on that is tried?"""
+    return bool(wishes.gpu_name) if probe.backend else probe.variant == wishes.kernel
 
 
 def retried(known: Known, wishes: Wishes) -> Known:

@@ -75,9 +75,11 @@ def run(
     import json
     import subprocess
 
+    from solofile.runtime import gpu_environment
+
     # PyInstaller's are about this process, and the child is to be one like it and not a part of it.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("_PYI_")}
-    environment = {**inherited, VARIABLE: "probe", **job.get("environment", {})}
+    environment = {**gpu_environment.cleaned(inherited), VARIABLE: "probe", **job.get("environment", {})}
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(
@@ -195,7 +197,8 @@ def _signal_name(code: int | None) -> str:
     if code is None:
         return "it cannot be killed"
     with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
+        name = signal.Signals(-code).name
+        return f"{name}, which the system sends where memory runs out" if name == "SIGKILL" else name
     return f"signal {-code}" if code < 0 else f"0x{code:08X}"
 
 

@@ -1,6 +1,6 @@
 """What earlier starts on this machine measured and saw: one JSON file for each machine and pack, in the cache's state/.
 
-    {"format": 1,
+    {"format": 1, "check": "<CRC-32 of all the rest, in hexadecimal digits>",
      "machine": {…},                                              for people
      "probes": {"haswell": {"status", "detail", "date"}, "vulkan": {…, "result": {"devices": […]}}},
      "models": {"<16 hex digits>": {"used": date, "probes": {"haswell": {sf_probe's result}}, "calibration": {…},
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read(path: Path) -> tuple[Document, str]:
         document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
-    if _is_sound(document):
+    if _is_sound(document) and document.pop("check", "") == _checksum(document):
         return document, ""
     return {}, f"{path} is not as it was written, so what earlier starts measured is found out again."
 
@@ -59,6 +60,12 @@ def _load(path: Path) -> bytes:
         return os.read(descriptor, _LIMIT)
     finally:
         os.close(descriptor)
+
+
+def _checksum(document: Document) -> str:
+    """Whatever happened to the file, by a disk or by hand: what it says is used only where it is what we wrote."""
+    text = json.dumps(document, sort_keys=True)
+    return f"{zlib.crc32(text.encode('ascii')):08x}"
 
 
 def _is_sound(document: Any) -> bool:
@@ -133,7 +140,7 @@ def _write(path: Path, document: Document) -> None:
         _remove_oldest(path.parent)
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
+            json.dump({**document, "check": _checksum(document)}, file, indent=1, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import other_load
 from solofile.runtime.findings import DISTURBED, today
-from solofile.runtime.kernel_path import MISSING, Outcome
+from solofile.runtime.kernel_path import MISSING, Outcome, tried
 
 if TYPE_CHECKING:
     from solofile.runtime.kernel_path import Offer
@@ -25,6 +25,18 @@ def attempt(probe: Probe, offer: Offer, run: Run, say: Say, root: str = "/") -> 
     watch = other_load.Watch(root)
     outcome = run(probe)
     return outcome._replace(date=today(), result=kept(probe, outcome, disturbed=watch.share() > DISTURBED))
+
+
+def fault(probe: Probe, outcome: Outcome) -> str:
+    """What a person is told of an attempt that did not go well; empty where it did.
+
+    Nothing is said of a library that was looked for and is not there, as on every machine without such a GPU.
+    """
+    why = tried(outcome)
+    if not why or (outcome.result is not None and "absent" in outcome.result):
+        return ""
+    option = f"--gpu {probe.backend}" if probe.backend else f"--kernel {probe.variant}"
+    return f"{probe.shown} {why}: {option} tries it again."
 
 
 def kept(probe: Probe, outcome: Outcome, *, disturbed: bool) -> Mapping[str, Any] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
+from solofile.runtime.gpu_environment import home_folder
 from solofile.runtime.system_files import names, read_bytes
 
 LOADER = "libvulkan.so.1"
@@ -32,35 +33,22 @@ def parse_library_cache(data: bytes, library: str) -> list[str]:
     return paths
 
 
-def driver_folders(environ: Mapping[str, str]) -> Iterator[str]:
-    """Where the loader looks for files that name drivers (LoaderDriverInterface.md of the Vulkan loader)."""
-    home = environ.get("HOME", "")
-    personal = [
-        environ.get("XDG_CONFIG_HOME") or f"{home}/.config",
-        environ.get("XDG_DATA_HOME") or f"{home}/.local/share",
-    ]
-    shared = [
-        *(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"),
-        "/etc",
-        *(environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":"),
-        "/run/opengl-driver/share",
-    ]
-    for folder in dict.fromkeys((*personal, *shared)):
-        if folder.startswith("/"):
-            yield f"{folder.strip('/')}/vulkan/icd.d"
+def driver_folders(root: str = "/") -> Iterator[str]:
+    """Where the loader looks for files that name drivers (LoaderDriverInterface.md of the Vulkan loader), in a process
+    with the environment of gpu_environment.py."""
+    home = home_folder(root).strip("/")
+    if home:
+        yield from (f"{home}/.config/vulkan/icd.d", f"{home}/.local/share/vulkan/icd.d")
+    for folder in ("etc/xdg", "etc", "usr/local/share", "usr/share", "run/opengl-driver/share"):
+        yield f"{folder}/vulkan/icd.d"
 
 
-def stamps(root: str, environ: Mapping[str, str]) -> list[str]:
+def stamps(root: str = "/") -> list[str]:
     """A line for each file of Vulkan: path, size and time of change. A driver that comes, goes or changes shows."""
-    paths = [*loaders(root), *_named(environ)]
-    for folder in driver_folders(environ):
+    paths = loaders(root)
+    for folder in driver_folders(root):
         paths += [f"{folder}/{name}" for name in names(root, folder) if name.endswith(".json")]
     return [stamp for path in dict.fromkeys(paths) if (stamp := _stamp(root, path))]
-
-
-def _named(environ: Mapping[str, str]) -> Iterable[str]:
-    for variable in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES"):
-        yield from (path.strip("/") for path in environ.get(variable, "").split(os.pathsep) if path)
 
 
 def _stamp(root: str, path: str) -> str:

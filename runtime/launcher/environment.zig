@@ -19,8 +19,10 @@ fn nameOf(text: []const u8) []const u8 {
     return text[0 .. std.mem.indexOfScalar(u8, text, '=') orelse text.len];
 }
 
-/// What names code or settings for the runtime: libraries to preload or to search, GPU drivers and layers to load, and Python's,
-/// PyInstaller's, llama.cpp's and our own variables. The runtime loads what it was packed with and what the system is set up with.
+/// What names code or settings for the runtime: libraries to preload or to search, GPU drivers and layers to load, compiled code
+/// of theirs, and Python's, PyInstaller's, llama.cpp's and our own variables. The runtime loads what it was packed with and what
+/// the system is set up with. HOME and the XDG folders name GPU drivers and layers as well, but a browser needs them: the runtime
+/// drops them where it loads a GPU's library (gpu_environment.py).
 const dropped = [_][]const u8{
     "LD_PRELOAD",
     "LD_AUDIT",
@@ -33,6 +35,11 @@ const dropped = [_][]const u8{
     "LIBGL_DRIVERS_PATH",
     "GBM_BACKENDS_PATH",
     "LIBVA_DRIVERS_PATH",
+    "AMD_SHADER_DISK_CACHE_PATH",
+    "MESA_GLSL_CACHE_DIR",
+    "MESA_SHADER_CACHE_DIR",
+    "MESA_DISK_CACHE_READ_ONLY_FOZ_DBS",
+    "__GL_SHADER_DISK_CACHE_PATH",
     "HIP_PATH",
     "HSA_TOOLS_LIB",
     "NVTX_INJECTION64_PATH",

@@ -19,10 +19,11 @@ QUESTION = "What is the capital of France?"
 
 @dataclass
 class Running:
-    """A server that is up, and how to talk to it."""
+    """A server that is up, and how to talk to it; ``errors`` is what it said by its end."""
 
     process: subprocess.Popen[str]
     port: int
+    errors: str = ""
 
     @property
     def url(self) -> str:
@@ -55,8 +56,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | None = None) -> Iterator[Running]:
-    """Start a server on a free port, wait for /health, stop it after the block."""
+def serve(
+    command: list[str | Path], environment: dict[str, str], cwd: Path | None = None, limit: float = 60.0
+) -> Iterator[Running]:
+    """Start a server on a free port, wait ``limit`` seconds for /health, stop it after the block."""
     port = free_port()
     process = subprocess.Popen(
         [*map(str, command), "--port", str(port)],
@@ -69,12 +72,12 @@ def serve(command: list[str | Path], environment: dict[str, str], cwd: Path | No
     )
     running = Running(process, port)
     try:
-        wait_healthy(running)
+        wait_healthy(running, limit)
         yield running
     finally:
         process.terminate()
-        _, errors = process.communicate(timeout=30)
-        print(errors)
+        _, running.errors = process.communicate(timeout=30)
+        print(running.errors)
 
 
 def wait_healthy(running: Running, limit: float = 60.0) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from namespaces import emptied, without, works
@@ -20,6 +21,7 @@ from solofile.builder import native
 from solofile.builder.errors import MissingTool
 from solofile.builder.pack import find_or_build
 from stub_loader import StubLoader, real_loader
+from tiny_model import write_tiny_model
 
 KERNELS = "all"
 """As in the pack without a GPU backend, so that the runtime is frozen once for both."""
@@ -68,6 +70,22 @@ def vulkan_bundle(vulkan_pack: Path, solofile: list[str], tmp_path_factory: pyte
     ]
     subprocess.run(command, check=True, timeout=600)
     return output
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(vulkan_pack: Path, solofile: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the Vulkan backend whose model even a GPU that is none computes quickly."""
+    folder = tmp_path_factory.mktemp("tiny")
+    output, model = folder / "tiny.exe", write_tiny_model(folder / "tiny.gguf", layers=2, width=256)
+    command = [*solofile, "build", str(model), "-o", str(output), "--gpu", "vulkan", "--pack", str(vulkan_pack)]
+    subprocess.run(command, check=True, timeout=300)
+    return output
+
+
+@pytest.fixture(scope="session")
+def gpu_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of bundles with a GPU backend, which also keeps what its driver compiles."""
+    return tmp_path_factory.mktemp("gpu-cache") / "cache"
 
 
 @pytest.fixture(scope="session")

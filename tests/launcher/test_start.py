@@ -84,6 +84,11 @@ HOSTILE = {
     "LIBGL_DRIVERS_PATH": "/tmp",
     "GBM_BACKENDS_PATH": "/tmp",
     "LIBVA_DRIVERS_PATH": "/tmp",
+    "MESA_SHADER_CACHE_DIR": "/tmp",
+    "MESA_GLSL_CACHE_DIR": "/tmp",
+    "MESA_DISK_CACHE_READ_ONLY_FOZ_DBS": "evil",
+    "AMD_SHADER_DISK_CACHE_PATH": "/tmp",
+    "__GL_SHADER_DISK_CACHE_PATH": "/tmp",
     "OCL_ICD_FILENAMES": "/tmp/evil.so",
     "OCL_ICD_VENDORS": "/tmp",
     "CUDA_PATH": "/tmp",
@@ -116,6 +121,8 @@ HARMLESS = {
     "HIP_VISIBLE_DEVICES": "0",
     "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
     "MY_VK_LAYER_PATH": "kept",
+    "HOME": "/home/user",
+    "XDG_DATA_DIRS": "/tmp",
 }
 
 

@@ -24,6 +24,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "doctor_text",
     "doctor_unused",
     "gpu_devices",
+    "gpu_environment",
     "gpus",
     "group_mounts",
     "hardware",

@@ -146,6 +146,7 @@ def test_lavapipe_forced() -> None:
     probes = {"haswell": CPU, "vulkan": listing(), "vulkan-cpu": LLVMPIPE, "vulkan-cpu:Vulkan0": measured(2, 0.55)}
     path = chosen(machine(), BOTH, FORCED, Known(probes)).path
     assert (path.device, path.environment) == ("Vulkan0", (("GGML_VK_VISIBLE_DEVICES", "0"),))
+    assert path.is_software
     unforced = chosen(machine(), BOTH, known=Known(probes))
     assert losers(unforced, "gpu") == {
         "Vulkan0 (llvmpipe)": "computes on the same cores as the CPU's own kernels, at 0.55 against 10 tokens/s: "

@@ -139,6 +139,23 @@ def test_flash_attention_stays_where_it_is_needed() -> None:
     assert chosen(known=known, wishes=Wishes(flash="on")).path.flash == "on"
 
 
+def test_flash_attention_on_a_device_of_the_type_cpu() -> None:
+    """Mesa takes minutes to compile it for a CPU, at the first prompt of a start."""
+    shown = listing(("Vulkan0", "llvmpipe", 8.0))
+    known = Known({"haswell": measured(100, 10), "vulkan": listing(), "vulkan-cpu": shown, "vulkan-cpu:Vulkan0": shown})
+
+    def decision(**wishes: Any) -> tuple[str, str]:
+        choice = chosen(offer=BOTH, wishes=Wishes(gpu="vulkan", **wishes), known=known)
+        assert choice.path.flash == choice.of("flash attention").value
+        return choice.path.flash, choice.of("flash attention").reason
+
+    assert decision() == ("off", "Vulkan0 computes on the CPU")
+    assert decision(flash="on") == ("on", "it was asked for with -fa on")
+    assert decision(cache_type="q8_0")[0] == decision(context=32768)[0] == "auto"
+    real = Known({"haswell": measured(100, 10), "vulkan": shown, "vulkan:Vulkan0": shown})
+    assert chosen(offer=BOTH, wishes=Wishes(gpu="vulkan"), known=real).path.flash == "auto"
+
+
 def test_batches() -> None:
     assert (chosen().path.batch, chosen().path.ubatch) == (2048, 512)
     choice = chosen(wishes=Wishes(batch=256, ubatch=128))

@@ -123,9 +123,6 @@ def test_identity_is_of_the_machine_and_not_of_the_moment(tmp_path: Path) -> Non
 
 
 def test_identity_heeds_the_files_of_vulkan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/user")
-    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS", "VK_DRIVER_FILES"):
-        monkeypatch.delenv(name, raising=False)
     machine, seen = Hardware("linux-x86_64"), set()
 
     def differs() -> bool:
@@ -151,13 +148,16 @@ def test_identity_heeds_the_files_of_vulkan(tmp_path: Path, monkeypatch: pytest.
     assert differs()
     make("usr/share/vulkan/icd.d/radeon_icd.x86_64.json")
     assert differs()
+    make("etc/passwd", f"daemon:x:4711:1::/:\nuser:x:{os.getuid()}:1::/home/user:/bin/sh\n".encode())
+    assert not differs()
     make("home/user/.local/share/vulkan/icd.d/mine.json")
     assert differs()
     make("usr/share/vulkan/icd.d/README")
     assert not differs()
-    make("elsewhere/driver.json")
-    monkeypatch.setenv("VK_DRIVER_FILES", "/elsewhere/driver.json")
-    assert differs()
+    make("elsewhere/vulkan/icd.d/driver.json")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS"):
+        monkeypatch.setenv(name, "/elsewhere")
+    assert not differs()  # what the environment names is not loaded
 
 
 @pytest.mark.parametrize(

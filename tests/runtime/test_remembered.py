@@ -154,6 +154,19 @@ def test_a_file_that_cannot_be_used_is_made_anew(path: Path, text: str) -> None:
     assert kept(path).probes == PROBES
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [('"ok"', '"hung"'), ("Vulkan0", "Vulkan7"), ('"format": 1', '"format": 1, "more": 0'), ("\n", "")],
+)
+def test_any_change_shows(path: Path, one: str, other: str) -> None:
+    add(path, findings.of_probes(PROBES, MODEL))
+    text = path.read_text()
+    path.write_text(text.replace(one, other, 1))
+    assert (remembered.read(path)[1] == "") is (one == "\n")  # but for what is only its looks
+    path.write_text(text)
+    assert kept(path).probes == PROBES
+
+
 def test_odd_numbers_do_no_harm(path: Path) -> None:
     from choice_support import chosen
 
@@ -165,7 +178,7 @@ def test_odd_numbers_do_no_harm(path: Path) -> None:
         "probes": {"haswell": {"status": "ok"}, "vulkan": {"status": "ok", "result": {"devices": [5, {"name": 3}]}}},
         "models": {MODEL: {"probes": {"haswell": outcome}, "calibration": {"path": "haswell", "decode": {"2": "x"}}}},
     }
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps({**document, "check": remembered._checksum(document)}))
     assert chosen(known=kept(path)).path.variant == "haswell"
 
 

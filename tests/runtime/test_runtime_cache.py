@@ -216,6 +216,16 @@ def test_clear_removes_the_pack_that_only_its_own_start_uses(folder: Path) -> No
     lock.close()
 
 
+def test_clear_removes_what_drivers_have_compiled(folder: Path) -> None:
+    shaders = folder / "drivers/mesa_shader_cache"
+    shaders.mkdir(parents=True)
+    (shaders / "index").write_bytes(b"x" * 500_000)
+    said: list[str] = []
+    clear(folder, set(), said.append)
+    assert said == [f"Removed {folder / 'drivers'} (0.5 MB).", f"Removed 1 from {folder}, 0.5 MB in all."]
+    assert not (folder / "drivers").exists()
+
+
 def test_clear_of_an_empty_cache(folder: Path) -> None:
     said: list[str] = []
     clear(folder, set(), said.append)

@@ -237,3 +237,51 @@ def test_while_idle_nothing_of_what_a_quota_stops() -> None:
 def test_while_idle_nothing_beside_a_gpu_that_has_all() -> None:
     known = Known({"haswell": measured(100, 10), **{key.replace("__", ":"): one for key, one in GPU.items()}})
     assert idle(known, on=PC, offer=BOTH) == []
+
+
+def test_what_goes_wrong_is_said() -> None:
+    lab = Lab(haswell=CRASH)
+    lab.settle()
+    today = findings.today()
+    first = f"haswell crashed when it was tried on {today} (SIGSEGV): --kernel haswell tries it again."
+    assert lab.said == [first]
+    assert lab.keys == ["haswell", "piledriver"]
+    lab = Lab(vulkan=Outcome(HUNG, "no answer within 20 s"))
+    lab.settle(offer=BOTH, on=PC)
+    assert lab.said[-1] == (
+        f"vulkan gave no answer within 20 s when it was tried on {today}: --gpu vulkan tries it again."
+    )
+
+
+def test_what_the_user_insists_on_is_an_error_elsewhere() -> None:
+    lab = Lab(haswell=CRASH)
+    with pytest.raises(InputError, match="kernel variant haswell crashed when it was tried"):
+        lab.settle(wishes=Wishes(kernel="haswell"))
+    assert lab.said == []
+    lab = Lab(vulkan=CRASH)
+    lab.settle(offer=BOTH, wishes=FORCED)
+    assert len(lab.said) == 1 and lab.said[0].startswith("Trying vulkan")
+
+
+def test_a_library_that_is_not_there_is_no_news(tmp_path: Path) -> None:
+    said: list[str] = []
+    offer = Offer(BOTH.variants, BOTH.gpus, {"vulkan": ("libnowhere.so.1",)})
+    probe_plan.settle(PC, MODEL, offer, Wishes(), Known(), Lab().run, said.append, str(tmp_path))
+    assert said == []
+
+
+def test_a_kernel_without_repacking_that_crashes_is_passed_over() -> None:
+    lab = Lab(haswell_norepack=CRASH)
+    wishes = Wishes(repack=False)
+    known, _ = lab.settle(wishes=wishes)
+    assert lab.keys == ["haswell-norepack", "piledriver-norepack"]
+    assert chosen(wishes=wishes, known=known).path.variant == "piledriver"
+
+
+def test_the_reason_names_the_better_one_that_failed() -> None:
+    known = Known({"haswell": Outcome(CRASHED, "SIGILL", None, "2025-01-31")})
+    choice = chosen(offer=Offer(("x64", "haswell")), known=known)
+    assert choice.of("kernel").reason == (
+        "the fastest of the 2 in this bundle that works here, since haswell crashed when it was tried on 2025-01-31 "
+        "(SIGILL): --kernel haswell tries it again; it uses no more than every CPU of its kind has"
+    )
