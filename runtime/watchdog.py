@@ -162,8 +162,8 @@ def glance(engine: Busy | None) -> Glance:
 
 
 def _disk() -> tuple[int, ...]:
-    """What this process had to fetch from a disk until now: while that grows, it is the disk that takes its time."""
+    """What this process has read from and written to disks until now: while that grows, these take their time."""
     if resource is None:
         return ()
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_majflt, used.ru_inblock
+    return used.ru_majflt, used.ru_inblock, used.ru_oublock
