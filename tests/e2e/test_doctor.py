@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from running import QUESTION
+from solofile.runtime import remembered
 
 pytestmark = pytest.mark.e2e
 
@@ -71,11 +72,11 @@ def test_a_model_is_laid_out_once(run_bundle: Run, environment: dict[str, str], 
     words = ("-c", str(total // 2 // 240_000 // 256 * 256))
     first = report(run_bundle, *words, env=here)["choice"]["memory"]
     [book] = (tmp_path / "cache/state").glob("choice-*.json")
-    document = json.loads(book.read_text())
+    document, _ = remembered.read(book)
     [estimate] = [one for model in document["models"].values() for one in model["estimates"].values()]
     assert estimate["weights"] == first["weights_mapped"] + first["weights_repacked"]
     estimate["compute"] += 12_345
-    book.write_text(json.dumps(document))
+    assert not remembered.add(book, {"models": document["models"]})
     again = report(run_bundle, *words, "-t", "1", env=here)["choice"]["memory"]
     assert again["compute"] == first["compute"] + 12_345, "it was laid out again"
     other = report(run_bundle, *words, "-ub", "128", env=here)["choice"]["memory"]

@@ -95,7 +95,7 @@ def test_a_crash(
     second = run(*ASK, prefix=prefix)
     assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
     assert "Kernels: sandybridge on " in (errors := told(bundle, cache))
-    assert f"of the 2 in this bundle the fastest that works here, since {fault}: {AGAIN}" in errors
+    assert f"the fastest of the 2 in this bundle that works here, since {fault}: {AGAIN}" in errors
     assert faulty.uses == 1, "it was tried once more"
 
     forced = run(*ASK, "--kernel", "haswell", prefix=prefix)

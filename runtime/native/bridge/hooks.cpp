@@ -4,6 +4,7 @@
 #include "busy.h"
 #include "download.h"
 #include "llama.h"
+#include "mtmd.h"
 #include "parser.h"
 
 #include <atomic>
@@ -73,4 +74,10 @@ extern "C" int32_t solofile_process(struct llama_context * context, enum llama_p
 extern "C" void solofile_synchronize(struct llama_context * context) {
     const solofile::busy_scope busy;
     llama_synchronize(context);
+}
+
+// A projector computes on the GPU too.
+extern "C" int32_t solofile_batch_encode(struct mtmd_batch * batch) {
+    const solofile::busy_scope busy;
+    return mtmd_batch_encode(batch);
 }

@@ -83,6 +83,7 @@ inline char * solofile_getenv(const char * name) { return solofile::hook_getenv(
 #if defined(SOLOFILE_HOOK_DECODE)
 #    define llama_process solofile_process
 #    define llama_synchronize solofile_synchronize
+#    define mtmd_batch_encode solofile_batch_encode
 #endif
 
 #if defined(SOLOFILE_HOOK_MAPPING) && !defined(_WIN32)

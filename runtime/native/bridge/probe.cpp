@@ -225,7 +225,8 @@ class prober {
             const amount some = sample(c, fraction);
             all.push_back(graph(c, some.rows, some.count, tokens, share() / 2));
         }
-        const auto times = time_in_turn(all, std::max(deadline, after(job_.seconds / 2)));
+        const auto times = device_.is_cpu() ? time_in_turn(all, std::max(deadline, after(job_.seconds / 2)))
+                                            : time_one_by_one(all, job_.seconds);
         double     sum = 0, bytes = 0;
         for (size_t i = 0; i < all.size(); i++) {
             const auto & some = all[i]->measured();
