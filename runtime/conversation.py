@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from solofile.runtime.engine_api import Engine, Request
+from solofile.runtime.engine_api import Engine, Request, failure
 from solofile.runtime.errors import EngineError, InputError, SolofileError
 
 POLL = 0.1
@@ -39,8 +39,7 @@ def wait_ready(engine: Engine) -> None:
     while state.phase == "loading":
         state = engine.wait(POLL)
     if state.phase != "ready":
-        why = state.message.rstrip(".") or state.phase
-        raise EngineError(f"The model could not be loaded ({why}): --verbose shows llama.cpp's log.")
+        raise EngineError(failure(state))
 
 
 def chat_request(messages: Sequence[Message]) -> Request:

@@ -30,7 +30,10 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
 }
 """The runtime's modules that both halves must agree on."""
 
-SHIPPED = {"flask", "werkzeug", "cheroot", "jaraco", "llama_cpp", "typing_extensions", "solofile", "readline"}
+SHIPPED = {"flask", "werkzeug", "cheroot", "jaraco", "llama_cpp", "typing_extensions", "solofile", "readline"} | {
+    "prompt_toolkit",
+    "pypdf",
+}
 """What the runtime may import beside the standard library."""
 
 
