@@ -176,12 +176,13 @@ class Gateway(wsgi.Gateway_10):
         owner, sock = self.req.server, self.req.conn.socket
         watcher: Watcher = owner.watcher
         environ[WATCH_KEY] = partial(watcher.watch, sock)
-        environ[STREAM_KEY] = self._leave_open
+        if self.req.response_protocol == "HTTP/1.1":
+            environ[STREAM_KEY] = self._leave_open
         return environ
 
     def _leave_open(self) -> Streams | None:
         owner, conn = self.req.server, self.req.conn
-        if self.req.response_protocol != "HTTP/1.1" or owner.streams.full:
+        if owner.streams.full:
             return None
         conn.asked_to_stream = True
         streams: Streams = owner.streams

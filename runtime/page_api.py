@@ -42,7 +42,8 @@ def make_blueprint(
         group.add_url_rule(f"/solofile/{path}", path, view, **options)  # type: ignore[arg-type]
 
     add("about", lambda: _about(engine, about, control))
-    add("events", lambda: _events(status))
+    events = Events(status)
+    add("events", lambda: _events(events))
     add("instance", lambda: _instance(control))
     add("quit", lambda: _quit(control), "POST")
     add("extract", lambda: _extract(engine), "POST")
@@ -75,7 +76,7 @@ class Events:
         """The status as an event."""
         return b"event: state\ndata: " + self._status.body() + b"\n\n"
 
-    def __call__(self) -> tuple[bytes, bool]:
+    def changes(self) -> tuple[bytes, bool]:
         """What changed since the last call, and whether changes come seldom from now on: of what loads, all counts."""
         loading = self._status.phase == "loading"
         body = self._status.body() if loading else self._status.phase.encode()
@@ -85,18 +86,17 @@ class Events:
         return self.now(), not loading
 
 
-def _events(status: Status) -> Response:
-    """An open page's stream. The worker sends the first event, `streams.py` the others."""
+def _events(events: Events) -> Response:
+    """An open page's stream, which `streams.py` goes on with; who cannot be left open gets the state alone."""
     leave_open = request.environ.get(STREAM_KEY)
     streams = leave_open() if leave_open is not None and request.method == "GET" else None
     if leave_open is not None and streams is None and request.method == "GET":
         return Response(error_body(503, "Too many pages are open: close some."), 503, content_type=JSON_TYPE)
-    events = Events(status)
     if streams is not None:
         streams.follow(events)
     # A list would be given a length, and the answer would end there.
     return Response(
-        iter([RETRY + events.now()]),
+        iter([RETRY + (b"\n" if streams is not None else events.now())]),
         content_type="text/event-stream",
         headers={**_NO_STORE, "X-Accel-Buffering": "no"},
         direct_passthrough=True,

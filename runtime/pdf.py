@@ -53,6 +53,8 @@ def read(
         found = json.loads(done)
     except ValueError:
         found = {}
+    if not isinstance(found, dict):
+        found = {}
     if "text" in found:
         return found["text"], found["pages"]
     sentence, status = _SENTENCES.get(found.get("failure", ""), _SENTENCES[BROKEN])

@@ -26,6 +26,7 @@ def main() -> int:
         sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
         return 2
     _bound(limits)
+    logging.disable(logging.CRITICAL)
     with os.fdopen(answer, "wb") as out:
         out.write(json.dumps(_answer(sys.stdin.buffer.read(), limits)).encode())
     return 0
@@ -57,7 +58,6 @@ def text_of(data: bytes, most_pages: int, most_characters: int) -> dict[str, Any
 
     import pypdf
 
-    logging.disable(logging.CRITICAL)
     reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
     if reader.is_encrypted and not reader.decrypt(""):
         return {"failure": ENCRYPTED}

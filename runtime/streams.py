@@ -1,9 +1,9 @@
 """Answers that stay open for as long as a page does, without a thread each.
 
-A worker writes the head and the first event of such an answer and hands the connection over (`HttpServer.put_conn`).
-From then on one thread holds all of them: it sleeps in a selector until a page is closed, until there is news, or until
-it is time for the comment that shows proxies and browsers that the connection lives. Without an open page it sleeps for
-good. Nothing is ever waited for: a client that does not read what it is sent is let go and connects again by itself.
+A worker writes the head of such an answer and hands the connection over (`HttpServer.put_conn`). From then on one
+thread holds all of them: it sleeps in a selector until a page is closed, until there is news, or until it is time for
+the comment that shows proxies and browsers that the connection lives. Without an open page it sleeps for good. Nothing
+is ever waited for: a client that does not read what it is sent is let go and connects again by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -28,10 +27,17 @@ MOST_STREAMS = 256
 
 PING = b": here\n\n"
 
-News = Callable[[], tuple[bytes, bool]]
-"""What is new since the last call, as events, and whether news come seldom from now on."""
-
 log = logging.getLogger("solofile.http")
+
+
+class News(Protocol):
+    """What streams tell."""
+
+    def now(self) -> bytes:
+        """What somebody is told who comes now, as events."""
+
+    def changes(self) -> tuple[bytes, bool]:
+        """What is new since the last call, as events, and whether news come seldom from now on."""
 
 
 class Connection(Protocol):
@@ -73,7 +79,7 @@ class Streams:
         self._news = news
 
     def take(self, conn: Connection) -> None:
-        """Keep ``conn``, whose head and first event were sent, until its client goes or the server stops."""
+        """Keep ``conn``, whose head was sent, until its client goes or the server stops."""
         with self._lock:
             if not self._stopping and not self.full:
                 self._count += 1
@@ -122,16 +128,23 @@ class Streams:
                         _drain(heard)
                     elif _is_gone(key.data.socket):
                         self._forget(selector, key.data)
-                self._welcome(selector)
-                text, settled = self._news() if self._news else (b"", True)
+                text, settled = self._news.changes() if self._news else (b"", True)
                 if time.monotonic() >= due:
                     due = time.monotonic() + self._ping
                     text += PING
                 self._tell(selector, text)
+                self._welcome(selector)
             for conn in list(self._open.values()):
                 with suppress(OSError):
                     conn.socket.send(b"0\r\n\r\n")  # the end of a body in chunks
                 self._forget(selector, conn)
+        self._quiet()
+
+    def _quiet(self) -> None:
+        with self._lock:
+            if self._bell is not None:
+                self._bell.close()
+            self._bell = None
 
     def _welcome(self, selector: selectors.BaseSelector) -> None:
         while self._arrived:
@@ -143,18 +156,12 @@ class Streams:
                 self._gone(conn)
                 continue
             self._open[id(conn)] = conn
+            if self._news is not None and not _send(conn, self._news.now()):
+                self._forget(selector, conn)
 
     def _tell(self, selector: selectors.BaseSelector, text: bytes) -> None:
-        if not text:
-            return
-        chunk = b"%x\r\n%b\r\n" % (len(text), text)
-        for conn in list(self._open.values()):
-            try:
-                # A part of a chunk cannot be taken back, so who has no room for a few bytes is gone.
-                sent = conn.socket.send(chunk)
-            except OSError:
-                sent = 0
-            if sent != len(chunk):
+        for conn in list(self._open.values()) if text else ():
+            if not _send(conn, text):
                 self._forget(selector, conn)
 
     def _forget(self, selector: selectors.BaseSelector, conn: Connection) -> None:
@@ -183,6 +190,15 @@ def _wants_more(error: OSError) -> bool:
     """Is it TLS's way to say that there is nothing to read yet?"""
     ssl = sys.modules.get("ssl")  # imported where there is TLS
     return ssl is not None and isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
+
+
+def _send(conn: Connection, text: bytes) -> bool:
+    """Send a chunk. One of which a part was sent cannot be taken back, so who has no room for it is gone."""
+    chunk = b"%x\r\n%b\r\n" % (len(text), text)
+    try:
+        return conn.socket.send(chunk) == len(chunk)
+    except OSError:
+        return False
 
 
 def _close(conn: Connection) -> None:

@@ -13,15 +13,17 @@ from rules import choose_by_rules  # noqa: E402
 from solofile.runtime import __main__ as program  # noqa: E402
 from solofile.runtime import boot, cli  # noqa: E402
 from solofile.runtime.container import Bundle  # noqa: E402
-from solofile.runtime.engine_api import Engine  # noqa: E402
+from solofile.runtime.engine_api import Engine, Phase  # noqa: E402
+from solofile.runtime.errors import InputError  # noqa: E402
 from solofile.runtime.settings import Launch  # noqa: E402
 
 CHAT = "/v1/chat/completions"
 
 
 def make_engine(scene: str) -> Engine:
-    """``loading`` for ever; ``endless`` answers; ``thinking`` without a first word; else a short answer."""
-    engine = FakeEngine("loading" if scene == "loading" else "ready")
+    """``loading`` for ever; ``broken``; ``endless`` answers; ``thinking`` without a first word; else a short answer."""
+    phases: dict[str, Phase] = {"loading": "loading", "broken": "failed"}
+    engine = FakeEngine(phases.get(scene, "ready"), message="the file ends early")
     script = {
         "endless": Script.sse(["bla "], delay=0.01, repeat=True),
         "thinking": Script.sse(["late"], think=60),
@@ -39,6 +41,8 @@ def main() -> None:
     sys.argv[1:] = words
 
     def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
+        if scene == "refused":
+            raise InputError("tiny needs 9 GB of memory, and 4 GB are free: close other programs.")
         return boot.Started(make_engine(scene), choose_by_rules(launch, bundle, environ))
 
     cli.main.__defaults__ = (None, None, None, start)

@@ -148,8 +148,8 @@ def test_two_starts_at_once_end_in_one(path: Path, opened: list[Place]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "[]", "null", '{"format": 2, "port": 8080}', '{"format": 1, "port": "8080"}', '{"format": 1, "port": 0}',
-        '{"format": 1, "port": true}', "[" * 100_000,
+        "", "{", "[]", "null", '{"format": 2, "port": 8080}', '{"format": 1, "port": "8080"}',
+        '{"format": 1, "port": 0}', '{"format": 1, "port": true}', "[" * 100_000,
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_counts_as_nothing(path: Path, opened: list[Place], text: str) -> None:
