@@ -118,7 +118,8 @@ def _chat(command: Command) -> int:
     cache.prune_in_background(command.cache, started.in_use)
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
-    chat.start(started.engine, title, launch.system_prompt, command.out, template=template)
+    history = command.cache / "state" / "chat-history" if launch.history else None
+    chat.start(started.engine, title, launch.system_prompt, command.out, template=template, history=history)
     return 0
 
 
