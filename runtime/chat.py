@@ -182,7 +182,8 @@ class Printer:
     def _put(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
-        self._last = text if text not in (_DIM, _PLAIN) else self._last
+        # An escape sequence at the end is no sign.
+        self._last = text.removesuffix(_PLAIN).removesuffix(_DIM) or self._last
 
 
 MakePrinter = Callable[[], Printer]

@@ -27,8 +27,8 @@ COMMANDS = {
 TAKES_PATH = ("save", "load", "file")
 
 KEYS = """\
-Enter sends; Alt-Enter, or a backslash at the end of the line, begins a new line, and so does what is pasted.
-Ctrl-C stops an answer, and leaves where there is none; Ctrl-D leaves. A question that begins with a slash: //…"""
+Enter sends; Alt-Enter, or a backslash at the end of the line, begins a new line; pasted lines stay lines.
+Ctrl-C stops an answer, and leaves where there is none; Ctrl-D leaves. A question may begin with //."""
 
 _COMMAND = re.compile(r"/([A-Za-z]+)(!?)(?:[ \t\n]+|$)")
 _MUCH = 0.8

@@ -119,7 +119,7 @@ def to_markdown(history: Sequence[Message]) -> bytes:
 def from_markdown(text: str) -> list[Message]:
     """The turns; empty where there are none."""
     begins = list(_TURN.finditer(text))
-    ends = [*(begin.start() for begin in begins[1:]), len(text)]
+    ends = [*(begin.start() for begin in begins), len(text)][1:]
     return [
         Message(begin[1], _unescape(text[begin.end() : end].removesuffix(_END)))
         for begin, end in zip(begins, ends, strict=True)
