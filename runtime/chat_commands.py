@@ -16,19 +16,20 @@ Say = Callable[[str], None]
 
 COMMANDS = {
     "help": ("", "list the commands and the keys"),
-    "system": ("TEXT", "set the system prompt; without a text: show it, with - : remove it"),
-    "save": ("PATH", "write the conversation as messages (.json) or Markdown (.md); /save! replaces a file"),
+    "system": ("TEXT", "set the system prompt; alone: show it; with -: remove it"),
+    "save": ("PATH", "write the conversation to a .json or .md; /save! replaces one"),
     "load": ("PATH", "go on with a conversation that was saved"),
     "regen": ("", "answer the last question anew"),
-    "file": ("PATH", "put a text file or a PDF into the next question; without a path: leave files out again"),
-    "clear": ("", "begin a new conversation under the same system prompt"),
+    "file": ("PATH", "put a text or a PDF into the next question; alone: take it out"),
+    "clear": ("", "begin anew under the same system prompt"),
     "quit": ("", "leave"),
 }
 TAKES_PATH = ("save", "load", "file")
 
 KEYS = """\
-Enter sends; Alt-Enter, or a backslash at the end of the line, begins a new line; pasted lines stay lines.
-Ctrl-C stops an answer, and leaves where there is none; Ctrl-D leaves. A question may begin with //."""
+Enter sends. Alt-Enter, or a backslash before Enter, begins a new line.
+Ctrl-C stops an answer, and leaves where there is none. Ctrl-D leaves.
+A question that begins with a slash is asked with two: //…"""
 
 _COMMAND = re.compile(r"/([A-Za-z]+)(!?)(?:[ \t\n]+|$)")
 _MUCH = 0.8

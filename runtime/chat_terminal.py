@@ -44,7 +44,7 @@ def converse(chat: Chat, title: str, out: TextIO, history: Path | None, environ:
         out.flush()
 
     commands = Commands(chat, tell)
-    read = plain_reader() if dumb else editor(chat, commands, history, tell)
+    read = plain_reader(out) if dumb else editor(chat, commands, history, tell)
     tell(f"{title}: /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.")
     wait_ready(chat.engine)
     commands.context = chat.context_size()
@@ -82,14 +82,19 @@ def figures(chat: Chat, commands: Commands) -> str:
     return " · ".join(parts)
 
 
-def plain_reader() -> Callable[[], str]:
+def plain_reader(out: TextIO) -> Callable[[], str]:
     """Without an editor: a backslash at the end of a line goes on with the next one."""
 
+    def line(prompt: str) -> str:
+        out.write(prompt)  # Python's own would go to standard error
+        out.flush()
+        return input()
+
     def read() -> str:
-        lines = [input(PROMPT)]
+        lines = [line(PROMPT)]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
-            lines.append(input(". "))
+            lines.append(line(". "))
         return "\n".join(lines)
 
     return read
@@ -100,6 +105,7 @@ def editor(chat: Chat, commands: Commands, history: Path | None, tell: Callable[
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import InMemoryHistory
     from prompt_toolkit.patch_stdout import patch_stdout
+    from prompt_toolkit.styles import Style
 
     kept = open_history(history, tell) if history is not None else None
     session: PromptSession[str] = PromptSession(
@@ -114,6 +120,7 @@ def editor(chat: Chat, commands: Commands, history: Path | None, tell: Callable[
         enable_open_in_editor=False,
         reserve_space_for_menu=4,
         include_default_pygments_style=False,
+        style=Style.from_dict({"bottom-toolbar": "noreverse", "bottom-toolbar.text": "ansibrightblack"}),
     )
 
     def read() -> str:

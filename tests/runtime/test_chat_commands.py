@@ -56,7 +56,7 @@ def test_help_names_every_command_and_the_keys(talk: Talk) -> None:
     [text] = talk.said
     assert [name for name in COMMANDS if f"/{name}" not in text] == []
     assert "Alt-Enter" in text and "Ctrl-C" in text
-    assert max(map(len, text.splitlines())) <= 110
+    assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
