@@ -82,9 +82,9 @@ def in_force(engine: Engine, fallback: Mapping[str, float | None]) -> tuple[dict
 
 
 def _plain(found: dict[str, float | None]) -> dict[str, float | None]:
-    """Without llama.cpp's numbers that stand for none."""
+    """Without llama.cpp's numbers that stand for none, and what single precision adds to 0.95."""
     limit, seed = found["max_tokens"], found["seed"]
-    return found | {
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in found.items()} | {
         "max_tokens": None if limit is None or limit < 0 else limit,
         "seed": None if seed is None or seed in (-1, _RANDOM_SEED) else seed,
     }

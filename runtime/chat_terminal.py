@@ -6,6 +6,7 @@ runtime imports prompt_toolkit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -124,7 +125,8 @@ def editor(chat: Chat, commands: Commands, history: Path | None, tell: Callable[
     )
 
     def read() -> str:
-        with patch_stdout(raw=True):  # what other threads have to say stands above the editor
+        # What other threads have to say stands above the editor.
+        with patch_stdout(raw=True) if sys.stderr.isatty() else contextlib.nullcontext():
             return session.prompt()
 
     return read

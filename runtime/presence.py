@@ -16,14 +16,14 @@ class Presence:
     """Counts the time without a page, from the last one's close on; before the first one was opened none counts."""
 
     def __init__(
-        self, seconds: float | None, pages: Callable[[], int], calls: Callable[[], tuple[int, int]],
+        self, seconds: float | None, pages: Callable[[], tuple[int, int]], calls: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """End after ``seconds``, None for never. ``pages``: how many are open; ``calls``: open ones, and ever."""
+        """End after ``seconds``, None for never. ``pages`` and ``calls``: how many are open, and how many ever were."""
         self._seconds, self._pages, self._calls, self._clock = seconds, pages, calls, clock
         self._since = clock()
         self._seen = False
-        self._ever = 0
+        self._ever = (0, 0)
 
     def fail(self) -> None:
         """There is no model: wait for less long, and also for a page that never was opened."""
@@ -34,10 +34,10 @@ class Presence:
     @property
     def due(self) -> bool:
         """Is it time to end?"""
-        open_calls, ever = self._calls()
-        pages = self._pages()
-        if pages or open_calls or ever != self._ever:
-            self._seen |= bool(pages)
+        (pages, pages_ever), (calls, calls_ever) = self._pages(), self._calls()
+        ever = (pages_ever, calls_ever)
+        if pages or calls or ever != self._ever:
+            self._seen |= bool(pages_ever)
             self._since, self._ever = self._clock(), ever
             return False
         return self._seen and self._seconds is not None and self._clock() - self._since >= self._seconds

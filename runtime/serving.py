@@ -278,5 +278,5 @@ def _make_app(engine: Engine, settings: ServerSettings, about: About, control: C
 def _presence(server: Server, seconds: float | None) -> Presence:
     from solofile.runtime.presence import Presence
 
-    watcher = server.watcher
-    return Presence(seconds, lambda: server.streams.count, lambda: (watcher.open_calls, watcher.calls))
+    streams, watcher = server.streams, server.watcher
+    return Presence(seconds, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls))

@@ -57,6 +57,8 @@ class Streams:
         self._ping, self._look, self._most = ping, look, most
         self._lock = threading.Lock()
         self._count = 0
+        self.ever = 0
+        """How many there have been."""
         self._arrived: deque[Connection] = deque()
         self._open: dict[int, Connection] = {}
         self._news: News | None = None
@@ -83,6 +85,7 @@ class Streams:
         with self._lock:
             if not self._stopping and not self.full:
                 self._count += 1
+                self.ever += 1
                 self._arrived.append(conn)
                 if self._thread is None:
                     self._begin()

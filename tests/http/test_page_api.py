@@ -41,7 +41,7 @@ def test_about_is_there_before_the_model(engine: FakeEngine) -> None:
 
 
 def test_defaults_are_those_of_the_loaded_model(engine: FakeEngine) -> None:
-    params = {"temperature": 0.6, "top_k": 20, "seed": 4294967295, "max_tokens": -1, "other": 1}
+    params = {"temperature": 0.6000000238418579, "top_k": 20, "seed": 4294967295, "max_tokens": -1, "other": 1}
     body = {"default_generation_settings": {"params": params, "n_ctx": 4096}}
     engine.on("GET", "/props", Script([json.dumps(body).encode()]))
     defaults = about.defaults(parse(["--top-p", "0.5", "--temp", "1"]))

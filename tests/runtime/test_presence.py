@@ -10,8 +10,18 @@ class World:
     """A clock, open pages and calls."""
 
     def __init__(self, seconds: float | None) -> None:
-        self.now, self.pages, self.open, self.ever = 0.0, 0, 0, 0
-        self.presence = Presence(seconds, lambda: self.pages, lambda: (self.open, self.ever), lambda: self.now)
+        self.now, self._pages, self.opened, self.open, self.ever = 0.0, 0, 0, 0, 0
+        self.presence = Presence(seconds, lambda: (self.pages, self.opened), lambda: (self.open, self.ever), lambda: self.now)
+
+    @property
+    def pages(self) -> int:
+        """How many are open."""
+        return self._pages
+
+    @pages.setter
+    def pages(self, count: int) -> None:
+        self.opened += max(0, count - self._pages)
+        self._pages = count
 
     def due(self, later: float) -> bool:
         self.now += later
@@ -37,6 +47,14 @@ def test_a_page_that_comes_back_keeps_it() -> None:
     assert not world.due(50)
     world.pages = 0
     assert not world.due(599)
+
+
+def test_a_page_between_two_looks_counts() -> None:
+    world = World(600)
+    world.pages = 1
+    world.pages = 0
+    assert not world.due(5)
+    assert world.due(600)
 
 
 def test_an_answer_keeps_it_and_so_does_one_that_came_and_went() -> None:
