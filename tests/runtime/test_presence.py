@@ -11,7 +11,8 @@ class World:
 
     def __init__(self, seconds: float | None) -> None:
         self.now, self._pages, self.opened, self.open, self.ever = 0.0, 0, 0, 0, 0
-        self.presence = Presence(seconds, lambda: (self.pages, self.opened), lambda: (self.open, self.ever), lambda: self.now)
+        pages, calls = lambda: (self.pages, self.opened), lambda: (self.open, self.ever)
+        self.presence = Presence(seconds, pages, calls, lambda: self.now)
 
     @property
     def pages(self) -> int:
