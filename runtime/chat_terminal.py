@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from solofile.runtime import chat as chats
-from solofile.runtime.chat import NO_CHAT, Chat, Printer
+from solofile.runtime.chat import NO_CHAT, Chat
 from solofile.runtime.chat_commands import COMMANDS, TAKES_PATH, Commands
 from solofile.runtime.chat_markdown import Painter
+from solofile.runtime.chat_printer import Printer
 from solofile.runtime.conversation import Answer, wait_ready
 
 if TYPE_CHECKING:

@@ -63,9 +63,9 @@ def file_path(cache: Path, digest: str) -> Path:
 
 
 def take(
-    path: Path, settings: ServerSettings, words: Sequence[str], *, ask: Ask | None = None
+    path: Path, settings: ServerSettings, words: Sequence[str], *, first: int = FIRST_PORT, ask: Ask | None = None
 ) -> Place:
-    """Find the copy that runs with the same ``words`` on its command line, or take the port of last time.
+    """Find the copy that runs with the same ``words`` on its command line, or take the port of last time, ``first`` the first time.
 
     One start at a time: the next one finds what this one wrote. Raises InputError where no port can be had.
     """
@@ -73,21 +73,22 @@ def take(
         path.parent.mkdir(mode=0o700, exist_ok=True)
         lock = Lock(path)
     except OSError as error:
-        return _without_memory(settings, path, error)
+        listeners = bind_sockets(settings.hosts, first, fixed=False, reuse_port=settings.reuse_port)
+        return Place(listeners, note=_not_kept(path, error))
     try:
         lock.seize(patience=_PATIENCE)
-        return _take(path, settings, list(words), ask or asked)
+        return _take(path, settings, list(words), first, ask or asked)
     finally:
         lock.close()
 
 
-def _take(path: Path, settings: ServerSettings, words: list[str], ask: Ask) -> Place:
+def _take(path: Path, settings: ServerSettings, words: list[str], first: int, ask: Ask) -> Place:
     record = read(path)
     running = record.get("running")
     alive = running is not None and is_alive(running, ask)
     if running is not None and alive and running["words"] == words:
         return Place([], running=running["url"])
-    wanted = record.get("port", FIRST_PORT)
+    wanted = record.get("port", first)
     listeners = bind_sockets(settings.hosts, wanted, fixed=False, reuse_port=settings.reuse_port)
     port = next((one.port for one in listeners if one.port), 0)
     moved = None
@@ -107,11 +108,6 @@ def _take(path: Path, settings: ServerSettings, words: list[str], ask: Ask) -> P
     except OSError as error:
         return Place(listeners, moved=moved, note=_not_kept(path, error))
     return Place(listeners, "" if alive else secret, moved=moved)
-
-
-def _without_memory(settings: ServerSettings, path: Path, error: OSError) -> Place:
-    listeners = bind_sockets(settings.hosts, FIRST_PORT, fixed=False, reuse_port=settings.reuse_port)
-    return Place(listeners, note=_not_kept(path, error))
 
 
 def _not_kept(path: Path, error: OSError) -> str:

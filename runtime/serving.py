@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from solofile.runtime.control import Control
-from solofile.runtime.engine_api import Engine, State, failure
-from solofile.runtime.errors import EngineError, SolofileError
+from solofile.runtime.engine_api import Engine
+from solofile.runtime.errors import SolofileError
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import Listener, bind_sockets
 from solofile.runtime.server_settings import About, ServerSettings
@@ -24,14 +23,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
-    from solofile.runtime.presence import Presence
     from solofile.runtime.serve import Server
-
-GRACE = 2.0
-"""Seconds that open answers get when the server stops."""
-
-_STEP = 0.25
-"""A wait without an end hears no signal on Windows, nor one that the kernel gives to another thread."""
 
 Say = Callable[[str], None]
 
@@ -48,7 +40,6 @@ class Host:
         self.settings = with_key_files(launch.server, launch.api_key_files)
         self._cache = cache
         self._place: Place | None = None
-        self._loaded = False
 
     @property
     def manifest(self) -> Manifest:
@@ -86,7 +77,7 @@ class Host:
         from solofile.runtime import instance
 
         words = tuple(word for word in words if word != "--no-browser")
-        self._place = instance.take(self._instance_file, self.settings, words)
+        self._place = instance.take(self._instance_file, self.settings, words, first=self.launch.port)
         if self._place.note:
             self.say(self._place.note)
         if not self._place.running:
@@ -119,9 +110,11 @@ class Host:
 
     def show_failure(self, error: SolofileError) -> int:
         """Nothing could be started: tell the page, where it is one's only way to learn of it. Return the exit code."""
+        from solofile.runtime.life import NoEngine
+
         self.say(str(error))
         try:
-            self._run(_NoEngine(str(error)), "", "")
+            self._run(NoEngine(str(error)), "", "")
         finally:
             self.leave()
         return error.exit_code
@@ -136,6 +129,7 @@ class Host:
     def _run(self, engine: Engine, kernel: str, hardware: str) -> int:
         listeners = self._place.listeners if self._place else self._bind()
         from solofile.runtime.door import Door
+        from solofile.runtime.life import Life
         from solofile.runtime.serve import open_server
 
         secret = self._place.secret if self._place else ""
@@ -152,7 +146,8 @@ class Host:
         if self.launch.browser and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        return self._serve(server, engine, control, _presence(server, idle))
+        life = Life(server, engine, control, idle, self.say)
+        return life.to_the_end(tell_failure=self.on_desktop)
 
     def _bind(self) -> list[Listener]:
         return bind_sockets(
@@ -197,67 +192,6 @@ class Host:
 
         open_page(url, self.environ, self.say, wait=wait)
 
-    def _serve(self, server: Server, engine: Engine, control: Control, presence: Presence) -> int:
-        code = 0
-        try:
-            code = self._wait_for_model(engine, control, presence)
-            while not control.wait(_STEP):
-                if presence.due:
-                    control.end("Nobody has the page open, so the program ends; --idle-exit sets after how long.")
-            self.say(control.reason)
-        except KeyboardInterrupt:
-            if not self._loaded:
-                raise
-            self.say("Stopping.")
-        server.stop(GRACE)
-        if engine.state().phase == "loading":
-            return code  # what loads cannot be stopped, and need not be: the process ends
-        try:
-            engine.stop(GRACE)
-        except SolofileError as error:
-            self.say(str(error))
-        return code
-
-    def _wait_for_model(self, engine: Engine, control: Control, presence: Presence) -> int:
-        """Return 0 when it is loaded; where it cannot be, 1 if there is a page to tell, else raise EngineError."""
-        begin = time.monotonic()
-        state = engine.state()
-        while state.phase == "loading" and not control.ending:
-            state = engine.wait(_STEP)
-        self._loaded = state.phase != "loading"
-        if state.phase == "ready":
-            self.say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
-        elif state.phase != "loading":
-            if not self.on_desktop:
-                raise EngineError(failure(state))
-            if not state.whole:
-                self.say(failure(state))
-            presence.fail()
-            return EngineError.exit_code
-        return 0
-
-
-class _NoEngine:
-    """Stands where no engine could be started, for the page to say why."""
-
-    def __init__(self, message: str) -> None:
-        self._state = State("failed", 0.0, message, whole=True)
-
-    def state(self) -> State:
-        return self._state
-
-    def wait(self, _timeout: float | None = None) -> State:
-        return self._state
-
-    def reading(self) -> None:
-        return None
-
-    def call(self, _request: object) -> Any:
-        raise EngineError(self._state.message)
-
-    def stop(self, _timeout: float = 2.0) -> None:
-        pass
-
 
 def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:
     """Add the keys of --api-key-file."""
@@ -273,10 +207,3 @@ def _make_app(engine: Engine, settings: ServerSettings, about: About, control: C
     from solofile.runtime.app import create_app
 
     return create_app(engine, settings, about, control)
-
-
-def _presence(server: Server, seconds: float | None) -> Presence:
-    from solofile.runtime.presence import Presence
-
-    streams, watcher = server.streams, server.watcher
-    return Presence(seconds, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls))

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from solofile.runtime import chat_terminal
-from solofile.runtime.chat import Chat, Printer, Usage
+from solofile.runtime.chat import Chat, Usage
 from solofile.runtime.chat_commands import Attachment, Commands
 from solofile.runtime.chat_markdown import Painter
+from solofile.runtime.chat_printer import Printer
 from solofile.runtime.conversation import Piece
 from terminal import Terminal
 

@@ -69,6 +69,12 @@ def test_the_port_of_last_time_is_taken_again(path: Path, opened: list[Place]) -
     assert take(path, opened).listeners[0].port == port
 
 
+def test_the_first_time_the_bundle_may_say_where(path: Path, opened: list[Place]) -> None:
+    port = free_port()
+    opened.append(instance.take(path, SETTINGS, (), first=port, ask=nobody))
+    assert opened[0].listeners[0].port == port
+
+
 def test_the_file_is_this_users_alone(path: Path, opened: list[Place]) -> None:
     place = take(path, opened)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
