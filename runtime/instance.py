@@ -4,7 +4,7 @@ A browser keeps conversations by address and port, so the page is to be where it
 holds ``page-<16 hex digits>.json``, readable by this user alone:
 
     {"format": 1, "port": 8080,
-     "running": {"url", "host", "port", "tls", "prefix", "process", "words": […], "secret": hex}}
+     "running": {"url", "host", "port", "tls", "prefix", "process", "words": digest, "secret": hex}}
 
 Whether the copy that is named there still runs is not believed but asked: it proves that it knows the secret.
 """
@@ -38,7 +38,9 @@ ANSWER_SECONDS = 5.0
 
 _LIMIT = 1 << 16
 _PATIENCE = 5.0
-_FIELDS = {"url": str, "host": str, "port": int, "tls": bool, "prefix": str, "process": int, "secret": str}
+_FIELDS = {
+    "url": str, "host": str, "port": int, "tls": bool, "prefix": str, "process": int, "words": str, "secret": str,
+}  # fmt: skip
 
 Record = dict[str, Any]
 Ask = Callable[[Record, str], str | None]
@@ -65,9 +67,10 @@ def file_path(cache: Path, digest: str) -> Path:
 def take(
     path: Path, settings: ServerSettings, words: Sequence[str], *, first: int = FIRST_PORT, ask: Ask | None = None
 ) -> Place:
-    """Find the copy that runs with the same ``words`` on its command line, or take the port of last time, ``first`` the first time.
+    """Find the copy that runs with the same ``words`` on its command line, or take the port of last time.
 
-    One start at a time: the next one finds what this one wrote. Raises InputError where no port can be had.
+    ``first`` is the port of the first time. One start at a time: the next one finds what this one wrote. Raises
+    InputError where no port can be had.
     """
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -77,12 +80,12 @@ def take(
         return Place(listeners, note=_not_kept(path, error))
     try:
         lock.seize(patience=_PATIENCE)
-        return _take(path, settings, list(words), first, ask or asked)
+        return _take(path, settings, digest_of(words), first, ask or asked)
     finally:
         lock.close()
 
 
-def _take(path: Path, settings: ServerSettings, words: list[str], first: int, ask: Ask) -> Place:
+def _take(path: Path, settings: ServerSettings, words: str, first: int, ask: Ask) -> Place:
     record = read(path)
     running = record.get("running")
     alive = running is not None and is_alive(running, ask)
@@ -112,6 +115,13 @@ def _take(path: Path, settings: ServerSettings, words: list[str], first: int, as
 
 def _not_kept(path: Path, error: OSError) -> str:
     return f"The port cannot be kept in {path} ({error.strerror or error}): the next start may take another one."
+
+
+def digest_of(words: Sequence[str]) -> str:
+    """What tells command lines apart; they may hold a key, which is not written down."""
+    import hashlib
+
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def release(path: Path, secret: str) -> None:
@@ -155,7 +165,6 @@ def _is_sound(running: Any) -> bool:
         and all(type(running.get(name)) is kind for name, kind in _FIELDS.items())
         and _is_port(running["port"])
         and bool(running["secret"])
-        and isinstance(running.get("words"), list)
         and running["url"].startswith(("http://", "https://"))
     )
 

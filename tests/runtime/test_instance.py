@@ -80,6 +80,9 @@ def test_the_file_is_this_users_alone(path: Path, opened: list[Place]) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     running = instance.read(path)["running"]
+    close_all(place.listeners)
+    opened.append(instance.take(path, SETTINGS, ("--api-key", "sesame"), ask=nobody))
+    assert "sesame" not in path.read_text()
     assert (running["process"], running["secret"]) == (os.getpid(), place.secret)
     assert running["url"] == f"http://127.0.0.1:{place.listeners[0].port}/"
     assert [entry.name for entry in path.parent.iterdir() if entry.name.startswith(".tmp")] == []
@@ -165,7 +168,7 @@ def test_what_cannot_be_used_counts_as_nothing(path: Path, opened: list[Place], 
     assert take(path, opened).listeners[0].port
 
 
-@pytest.mark.parametrize("change", [{"url": "file:///etc/passwd"}, {"port": -1}, {"secret": ""}, {"words": "x"}])
+@pytest.mark.parametrize("change", [{"url": "file:///etc/passwd"}, {"port": -1}, {"secret": ""}, {"words": ["x"]}])
 def test_a_running_copy_that_is_not_as_it_was_written(path: Path, opened: list[Place], change: Record) -> None:
     take(path, opened)
     record = json.loads(path.read_text())
