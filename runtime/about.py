@@ -21,15 +21,15 @@ SAMPLING = {
     "repeat_penalty": ("--repeat-penalty", 1.0),
     "presence_penalty": ("--presence-penalty", 0.0),
     "frequency_penalty": ("--frequency-penalty", 0.0),
-    "max_tokens": ("-n", None),
-    "seed": ("-s", None),
+    "max_tokens": ("-n", -1),
+    "seed": ("-s", -1),
 }
-"""Each default of sampling: the option that sets it, and llama.cpp's own value; None for no limit and a random seed."""
+"""Each default of sampling: the option that sets it, and llama.cpp's own value; -1 is no limit, and a random seed."""
 
 _RANDOM_SEED = 0xFFFFFFFF
 
 _INTEGRITY = {
-    "state": "directory",
+    "state": "partly checked",
     "detail": "The directory and the manifest are as they were built; --verify compares every byte of the parts.",
 }
 
@@ -58,14 +58,14 @@ def _model(model: Model) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names}
 
 
-def defaults(given: tuple[Given, ...]) -> dict[str, float | None]:
+def defaults(given: tuple[Given, ...]) -> dict[str, float]:
     """How answers are sampled where a request says nothing, by the options of the bundle and the user."""
     texts = {one.option.key: one.values[-1] for one in given if one.values}
     found = {name: _number(texts[key]) if key in texts else usual for name, (key, usual) in SAMPLING.items()}
     return _plain(found)
 
 
-def in_force(engine: Engine, fallback: Mapping[str, float | None]) -> tuple[dict[str, float | None], int | None]:
+def in_force(engine: Engine, fallback: Mapping[str, float]) -> tuple[dict[str, float], int | None]:
     """The same as the loaded model has it, which may bring its own, and the tokens of context that a chat has."""
     response = engine.call(Request("GET", "/props")).run()
     try:
@@ -81,13 +81,10 @@ def in_force(engine: Engine, fallback: Mapping[str, float | None]) -> tuple[dict
     return _plain(found), settings.get("n_ctx")
 
 
-def _plain(found: dict[str, float | None]) -> dict[str, float | None]:
-    """Without llama.cpp's numbers that stand for none, and what single precision adds to 0.95."""
-    limit, seed = found["max_tokens"], found["seed"]
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in found.items()} | {
-        "max_tokens": None if limit is None or limit < 0 else limit,
-        "seed": None if seed is None or seed in (-1, _RANDOM_SEED) else seed,
-    }
+def _plain(found: Mapping[str, float]) -> dict[str, float]:
+    """Without what single precision adds to 0.95, and with one number for a random seed."""
+    plain = {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in found.items()}
+    return plain | ({"seed": -1} if plain.get("seed") == _RANDOM_SEED else {})
 
 
 def _number(text: str) -> float:

@@ -49,7 +49,7 @@ def test_defaults_are_those_of_the_loaded_model(engine: FakeEngine) -> None:
     assert found["context"] == 4096
     assert found["defaults"] == {
         "temperature": 0.6, "top_p": 0.5, "top_k": 20, "min_p": 0.05, "repeat_penalty": 1.0, "presence_penalty": 0.0,
-        "frequency_penalty": 0.0, "max_tokens": None, "seed": None,
+        "frequency_penalty": 0.0, "max_tokens": -1, "seed": -1,
     }  # fmt: skip
 
 
