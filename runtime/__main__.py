@@ -29,6 +29,10 @@ def _main() -> int:
 
 def _child() -> int:
     """A start by ourselves, to try something that may end the process. The launcher lets nobody else ask for it."""
+    if os.environ["SOLOFILE_CHILD"] == "pdf":
+        from solofile.runtime import pdf_child
+
+        return pdf_child.main()
     from solofile.runtime import probing
 
     return probing.child_main()

@@ -15,8 +15,9 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 # isort: split
 import flask
 from flask import Flask, Response, request
-from solofile.runtime import api, health, page
+from solofile.runtime import api, health, page, page_api
 from solofile.runtime.auth import PUBLIC_PATHS, Keys
+from solofile.runtime.control import Control
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.guard import Guard
 from solofile.runtime.http_errors import (
@@ -52,17 +53,20 @@ class App(Flask):
     request_class = InMemoryRequest
 
 
-def create_app(engine: Engine, settings: ServerSettings, about: About) -> Flask:
-    """The app for ``engine``; it starts nothing and stops nothing."""
+def create_app(engine: Engine, settings: ServerSettings, about: About, control: Control | None = None) -> Flask:
+    """The app for ``engine``; it starts nothing and stops nothing, but asks ``control`` to where the page may."""
+    control = control or Control()
+    status = health.Status(engine, about, control)
     app = App(__name__, static_folder=None, root_path=".", instance_path="/")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.register_blueprint(health.make_blueprint(engine, settings, about))
+    app.register_blueprint(health.make_blueprint(engine, settings, status))
     app.register_blueprint(api.make_blueprint(engine, settings))
-    app.register_blueprint(page.make_blueprint(settings, about))
+    app.register_blueprint(page_api.make_blueprint(engine, settings, about, control, status))
+    app.register_blueprint(page.make_blueprint(settings))
     _check_every_request(app, engine, settings)
     _answer_errors(app)
     return app
@@ -72,6 +76,7 @@ def _check_every_request(app: Flask, engine: Engine, settings: ServerSettings) -
     guard = Guard(settings)
     keys = Keys(settings.api_keys)
     shown = page.PAGE_PATHS if settings.page and settings.static_folder is None else frozenset({"/", "/sw.js"})
+    without_model = frozenset(settings.api_prefix + path for path in page_api.WITHOUT_MODEL)
     public = frozenset(settings.api_prefix + path for path in PUBLIC_PATHS | shown) | {settings.api_prefix}
 
     def check() -> Response | None:
@@ -85,7 +90,7 @@ def _check_every_request(app: Flask, engine: Engine, settings: ServerSettings) -
             return Response("", 200, guard.preflight(origin, asked), content_type="text/html")
         if request.path in public:
             return None
-        if (error := health.unavailable(engine.state())) is not None:
+        if request.path not in without_model and (error := health.unavailable(engine.state())) is not None:
             return Response(error, 503, content_type=JSON_TYPE)
         if keys.opened_by(request.headers.get("Authorization", ""), request.headers.get("X-Api-Key", "")):
             return None

@@ -35,12 +35,14 @@ class Started(NamedTuple):
     """An engine that loads, and how it was chosen.
 
     ``locks`` keep what it runs from in the cache from being removed, ``in_use`` names these folders.
+    ``hardware`` is this machine in one line.
     """
 
     engine: Engine
     choice: Choice
     locks: tuple[Lock, ...] = ()
     in_use: frozenset[str] = frozenset()
+    hardware: str = ""
 
     @property
     def sentence(self) -> str:
@@ -70,6 +72,7 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     """Choose and unpack the kernels and start loading the model; returns while it loads."""
     from solofile.runtime import followup
     from solofile.runtime.engine import LlamaEngine, Member
+    from solofile.runtime.hardware import describe
 
     place = selection.find_place(bundle, environ)
     selected, found, guard = decide(launch, place, environ, say)
@@ -90,7 +93,8 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     pack = bundle.manifest.targets[ground.machine.target].pack
     in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
     locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
-    return Started(engine, selected.choice, tuple(lock for lock in locks if lock is not None), in_use)
+    held = tuple(lock for lock in locks if lock is not None)
+    return Started(engine, selected.choice, held, in_use, describe(ground.machine))
 
 
 def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> Decided:

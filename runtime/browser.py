@@ -7,16 +7,22 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 _OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",), ("sensible-browser",), ("x-www-browser",))
+_PATIENCE = 5.0
+"""Seconds after which an opener that still runs has opened a browser, which some stay with."""
+
+Say = Callable[[str], None]
 
 
 def has_desktop(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
     """Does the user sit in front of this machine's screen? Over SSH a forwarded display does not count."""
     if "SSH_CONNECTION" in environ:
         return False
-    return platform in ("win32", "darwin") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+    if platform in ("win32", "darwin") or environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
+        return True
+    return "WSL_DISTRO_NAME" in environ and shutil.which("wslview") is not None  # the screen is Windows'
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -30,33 +36,67 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return cleaned
 
 
-def opener(platform: str = sys.platform) -> list[str] | None:
-    """The command that shows a page, or None."""
+def openers(platform: str = sys.platform) -> list[list[str]]:
+    """The commands that may show a page, the best first."""
     if platform == "darwin":
-        return ["open"]
-    for command in _OPENERS:
-        if shutil.which(command[0]):
-            return list(command)
-    return None
+        return [["/usr/bin/open"]]
+    return [[found, *rest] for name, *rest in _OPENERS if (found := shutil.which(name))]
 
 
-def open_page(url: str, environ: Mapping[str, str]) -> bool:
-    """Show ``url``; False where there is nothing to show it with. Never waits for the browser."""
-    if not has_desktop(environ):
+def open_page(
+    url: str, environ: Mapping[str, str], say: Say, *, platform: str = sys.platform, wait: bool = False
+) -> bool:
+    """Show ``url``; False where there is no desktop, or nothing to show it with.
+
+    What comes of it is found out on a thread, which ``wait`` waits for: ``say`` is told where every way failed.
+    """
+    if not has_desktop(environ, platform):
         return False
-    if sys.platform == "win32":
-        os.startfile(url)
-        return True
-    command = opener()
-    if command is None:
+    if platform == "win32":
+        return _start_file(url, say)
+    commands = openers(platform)
+    if not commands:
+        say(_failure(url))
         return False
-    quiet = subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(
-            [*command, url],
-            stdin=quiet, stdout=quiet, stderr=quiet, env=clean_environment(environ), start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        return False
-    threading.Thread(target=process.wait, name="solofile-browser", daemon=True).start()  # so that no zombie stays
+    work = threading.Thread(
+        target=_try, args=(commands, url, clean_environment(environ), say), name="solofile-browser", daemon=True
+    )
+    work.start()
+    if wait:
+        work.join(_PATIENCE)
     return True
+
+
+def _start_file(url: str, say: Say) -> bool:
+    """Windows' own way, as a double-click on a link goes."""
+    start: Callable[[str], None] = os.startfile  # type: ignore[attr-defined]
+    try:
+        start(url)
+    except OSError:
+        say(_failure(url))
+        return False
+    return True
+
+
+def _try(commands: Sequence[Sequence[str]], url: str, environ: Mapping[str, str], say: Say) -> None:
+    """Run one command after the other until one does not fail; reaps what it started."""
+    quiet = subprocess.DEVNULL
+    for command in commands:
+        try:
+            process = subprocess.Popen(
+                [*command, url], stdin=quiet, stdout=quiet, stderr=quiet, env=dict(environ), start_new_session=True
+            )
+        except OSError:
+            continue
+        try:
+            failed = process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.wait()
+            return
+        if not failed:
+            return
+    say(_failure(url))
+
+
+def _failure(url: str) -> str:
+    return f"No program to show the page with was found: open {url} in a browser."

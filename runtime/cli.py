@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from solofile.runtime import boot, console, options, selection, settings
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
+
+if TYPE_CHECKING:
+    from solofile.runtime import serving
 
 
 class Command(NamedTuple):
@@ -75,12 +78,33 @@ def main(
 def _serve(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
+    if launch.mode == settings.PAGE:
+        return _page(command, launch, bundle)
     started = command.start(launch, bundle, command.environ, console.say)
     console.say(started.sentence)
-    from solofile.runtime import cache, serving
+    return _host(command, launch, bundle).run(started)
 
-    cache.prune_in_background(command.cache, started.in_use)
-    return serving.run(launch, bundle.manifest, started.engine, command.show, console.say, command.environ)
+
+def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
+    """The same for somebody who may see nothing but the page."""
+    host = _host(command, launch, bundle)
+    if not host.find_place(command.words):
+        return 0
+    try:
+        started = command.start(launch, bundle, command.environ, console.say)
+    except SolofileError as error:
+        if not host.shows_failures:
+            host.leave()
+            raise
+        return host.show_failure(error)
+    console.say(started.sentence)
+    return host.run(started)
+
+
+def _host(command: Command, launch: settings.Launch, bundle: Bundle) -> serving.Host:
+    from solofile.runtime import serving
+
+    return serving.Host(launch, bundle, command.cache, command.environ, command.show, console.say)
 
 
 def _remark(launch: settings.Launch, started: boot.Started) -> None:
@@ -100,7 +124,8 @@ def _chat(command: Command) -> int:
     cache.prune_in_background(command.cache, started.in_use)
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
-    chat.start(started.engine, title, launch.system_prompt, command.out, template=template)
+    history = command.cache / "state" / "chat-history" if launch.history else None
+    chat.start(started.engine, title, launch.system_prompt, command.out, template=template, history=history)
     return 0
 
 

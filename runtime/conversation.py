@@ -10,9 +10,9 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from solofile.runtime.engine_api import Engine, Request
+from solofile.runtime.engine_api import Engine, Request, failure
 from solofile.runtime.errors import EngineError, InputError, SolofileError
 
 POLL = 0.1
@@ -39,8 +39,7 @@ def wait_ready(engine: Engine) -> None:
     while state.phase == "loading":
         state = engine.wait(POLL)
     if state.phase != "ready":
-        why = state.message.rstrip(".") or state.phase
-        raise EngineError(f"The model could not be loaded ({why}): --verbose shows llama.cpp's log.")
+        raise EngineError(failure(state))
 
 
 def chat_request(messages: Sequence[Message]) -> Request:
@@ -65,6 +64,12 @@ class Answer:
 
     def __init__(self, engine: Engine, request: Request) -> None:
         """Begin to ask."""
+        self.timings: dict[str, Any] = {}
+        """What llama.cpp says at the end of its counts and times."""
+        self.events = 0
+        """How many events have come, each of about a token."""
+        self.finish = ""
+        """Why it ended: stop, or length where there was no more room; empty where it was stopped."""
         self._call = engine.call(request)
         self._queue: SimpleQueue[Piece | SolofileError | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="solofile-answer", daemon=True)
@@ -92,13 +97,24 @@ class Answer:
         """End the answer; the iteration ends soon."""
         self._call.cancel()
 
+    def _note(self, event: dict[str, Any]) -> None:
+        self.events += 1
+        self.timings = event.get("timings") or self.timings
+        for choice in event.get("choices", ()):
+            self.finish = choice.get("finish_reason") or self.finish
+        if event.get("stop_type"):
+            self.finish = "length" if event["stop_type"] == "limit" else "stop"
+
     def _work(self) -> None:
         try:
             response = self._call.run()
             if response.status != 200:
                 raise refusal(b"".join(response), response.status)
             for payload in events(response):
-                for piece in pieces(payload):
+                if (event := event_of(payload)) is None:
+                    continue
+                self._note(event)
+                for piece in pieces_of(event):
                     self._queue.put(piece)
         except SolofileError as error:
             self._queue.put(error)
@@ -121,11 +137,23 @@ def events(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def pieces(payload: bytes) -> Iterator[Piece]:
     """What one event of a completion or chat completion says; raises its error if it is one."""
+    event = event_of(payload)
+    if event is not None:
+        yield from pieces_of(event)
+
+
+def event_of(payload: bytes) -> dict[str, Any] | None:
+    """One event; None for the mark of the end. Raises its error if it is one."""
     if payload == b"[DONE]":
-        return
-    event = json.loads(payload)
+        return None
+    event: dict[str, Any] = json.loads(payload)
     if "error" in event or ("message" in event and "code" in event):
         raise refusal(payload, 0)
+    return event
+
+
+def pieces_of(event: dict[str, Any]) -> Iterator[Piece]:
+    """What an event says."""
     if "choices" not in event:
         yield from _some(event.get("content"))
         return

@@ -15,11 +15,15 @@ Phase = Literal["loading", "ready", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class State:
-    """Where the engine stands: ``progress`` of the load in 0..1, ``message`` one sentence for a person."""
+    """Where the engine stands: ``progress`` of the load in 0..1, ``message`` one sentence for a person.
+
+    ``whole``: the message of a failure says what to do about it.
+    """
 
     phase: Phase
     progress: float = 0.0
     message: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,19 @@ class Engine(Protocol):
     def wait(self, timeout: float | None = None) -> State:
         """Block until it is not loading any more, or for ``timeout`` seconds."""
 
+    def reading(self) -> tuple[int, int] | None:
+        """(done, total) bytes of the model while it is read first; None where it is not."""
+
     def call(self, request: Request) -> Call:
         """Prepare an answer; nothing is computed before `Call.run`."""
 
     def stop(self, timeout: float = 2.0) -> None:
         """End, open calls included, within ``timeout`` seconds."""
+
+
+def failure(state: State) -> str:
+    """What a person is told of a model that could not be loaded, with the remedy."""
+    if state.whole:
+        return state.message
+    why = state.message.rstrip(".") or state.phase
+    return f"The model could not be loaded ({why}): --verbose shows llama.cpp's log."

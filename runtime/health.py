@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from solofile.runtime.engine_api import failure
 from solofile.runtime.http_errors import JSON_TYPE, LOADING, error_body, to_json
 
 if TYPE_CHECKING:
     from flask import Blueprint
+    from solofile.runtime.control import Control
     from solofile.runtime.engine_api import Engine, State
     from solofile.runtime.server_settings import About, ServerSettings
 
@@ -30,19 +34,52 @@ def health_answer(state: State) -> tuple[int, bytes]:
     return (200, to_json({"status": "ok"})) if error is None else (503, error)
 
 
-def status_body(state: State, about: About) -> bytes:
-    """The JSON that the page asks for while the model loads."""
-    return to_json(
-        {
-            "phase": state.phase,
-            "progress": round(min(max(state.progress, 0.0), 1.0), 4),
-            "message": state.message,
-            "name": about.title or about.name,
-        }
-    )
+class Status:
+    """What the page shows while the model loads, and learns of what becomes of it."""
+
+    def __init__(
+        self, engine: Engine, about: About, control: Control, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Of ``engine``, from now on."""
+        self._engine, self._about, self._control, self._clock = engine, about, control, clock
+        self._begin = clock()
+
+    @property
+    def phase(self) -> str:
+        """loading, ready, failed or stopping."""
+        return self._phase(self._engine.state())
+
+    def _phase(self, state: State) -> str:
+        return "stopping" if self._control.ending or state.phase == "stopped" else state.phase
+
+    def body(self) -> bytes:
+        """The JSON of ``/solofile/status``."""
+        state, about = self._engine.state(), self._about
+        phase = self._phase(state)
+        return to_json(
+            {
+                "phase": phase,
+                "progress": round(min(max(state.progress, 0.0), 1.0), 4),
+                "message": failure(state) if phase == "failed" else state.message,
+                "name": about.title or about.name,
+                "hardware": about.facts.get("hardware", ""),
+                "choice": about.facts.get("kernel", ""),
+                "size": about.facts.get("size", 0),
+                "reading": self._reading() if phase == "loading" else None,
+            }
+        )
+
+    def _reading(self) -> dict[str, float | None] | None:
+        found = self._engine.reading()
+        if found is None:
+            return None
+        (done, total), elapsed = found, self._clock() - self._begin
+        speed = done / elapsed if elapsed > 0 else 0.0
+        remaining = round((total - done) / speed, 1) if speed else None
+        return {"done": done, "total": total, "speed": round(speed), "remaining": remaining}
 
 
-def make_blueprint(engine: Engine, settings: ServerSettings, about: About) -> Blueprint:
+def make_blueprint(engine: Engine, settings: ServerSettings, show: Status) -> Blueprint:
     """``/health``, ``/v1/health``, ``/solofile/status``."""
     from flask import Blueprint, Response
 
@@ -53,8 +90,7 @@ def make_blueprint(engine: Engine, settings: ServerSettings, about: About) -> Bl
         return Response(body, status, content_type=JSON_TYPE)
 
     def status() -> Response:
-        body = status_body(engine.state(), about)
-        return Response(body, content_type=JSON_TYPE, headers={"Cache-Control": "no-store"})
+        return Response(show.body(), content_type=JSON_TYPE, headers={"Cache-Control": "no-store"})
 
     for path in HEALTH_PATHS:
         group.add_url_rule(path, f"health {path}", health, provide_automatic_options=False)

@@ -16,7 +16,7 @@ Usage: {name} [MODE] [OPTION]…
 Modes:
   (none)                 opens the chat page in the browser and prints where it is
   --server               the same without a browser: OpenAI's and Anthropic's API, and the page
-  --chat                 chat in the terminal; Ctrl-C stops an answer, Ctrl-D leaves
+  --chat                 chat in the terminal; /help lists its commands, Ctrl-C stops an answer, Ctrl-D leaves
   -p, --prompt TEXT      print one answer and nothing else; what is piped in is added to the question (-p - : it alone)
   --doctor [--json]      this machine, what is chosen for it and why, the memory it takes, the cache, the bundle
   --bench [--json]       tokens per second, at 1 and 4 streams; --compare: with each kernel and number of threads
@@ -33,6 +33,8 @@ Options:
   -m, --model NAME       another model of this bundle, if it holds several
   -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
   --no-browser           do not open a browser
+  --idle-exit MINUTES    after its last page was closed, a program that opened one ends by itself (10; 0: never)
+  --no-history           --chat does not keep what is typed for the next time
   --kernel NAME          compute with this CPU variant; --doctor lists them
   --gpu NAME             compute on the GPU through this library of the bundle (vulkan, …), or on none; the default,
                          auto, takes it where it is faster. -dev and -ngl as in llama.cpp
@@ -43,7 +45,7 @@ Options:
 
 Server:
   --host ADDRESS         listen there, with commas between several (default: 127.0.0.1, for this machine only)
-  --port N               this port and no other (default: the first free one from 8080)
+  --port N               this port and no other (default: the page's of last time, else the first free one from 8080)
   --api-key KEY          ask callers for this key, with commas between several; also SOLOFILE_API_KEY in the environment
   --api-key-file FILE    the same, one key a line
   --ssl-cert-file FILE, --ssl-key-file FILE   speak TLS

@@ -9,6 +9,10 @@ JSON_TYPE = "application/json; charset=utf-8"
 WATCH_KEY = "solofile.watch"
 """In the WSGI environment: ``watch(on_gone) -> context manager`` of the server; absent in tests without one."""
 
+STREAM_KEY = "solofile.stream"
+"""In the WSGI environment: ``stream() -> Streams | None``; called, it leaves this answer open after its body. None
+where too many are open already; absent where the client speaks no HTTP/1.1."""
+
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

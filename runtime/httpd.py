@@ -8,7 +8,8 @@ What is ours and why:
 - an idle connection and the head of a request have `IDLE_TIMEOUT`, what follows has the user's --timeout,
 - a connection gets a thread when it has sent something, and not when it is accepted,
 - errors before the app is reached are llama.cpp's JSON,
-- ``environ["solofile.watch"]`` tells the app when the client has gone (see `watch.py`).
+- ``environ["solofile.watch"]`` tells the app when the client has gone (see `watch.py`),
+- ``environ["solofile.stream"]`` lets the app leave an answer open that takes no thread (see `streams.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 from cheroot import connections, makefile, server, wsgi
-from solofile.runtime.http_errors import WATCH_KEY
+from solofile.runtime.http_errors import STREAM_KEY, WATCH_KEY
+from solofile.runtime.streams import Streams
 from solofile.runtime.watch import Watcher
 from solofile.runtime.wire import ChunkedBody, Sender, bare_answer
 from solofile.runtime.workers import Workers
@@ -77,6 +79,10 @@ class Request(server.HTTPRequest):
             self.rfile = server.KnownLengthRFile(self.conn.rfile, int(self.inheaders.get(b"Content-Length", 0)))
         self.server.gateway(self).respond()
         self.ensure_headers_sent()
+        if self.conn.asked_to_stream and self.chunked_write:
+            self.conn.wfile.send()
+            self.conn.streamed, self.close_connection = True, False
+            return
         self.conn.wfile.send(b"0\r\n\r\n" if self.chunked_write else b"")
         self.conn.socket.settimeout(self.server.timeout)
 
@@ -106,6 +112,8 @@ class Connection(server.HTTPConnection):
     known = False
     greeted = False
     unread = False
+    asked_to_stream = False
+    streamed = False
 
     def __init__(self, owner: HttpServer, sock: socket.socket, makefile: Any = makefile.MakeFile) -> None:
         """Take an accepted socket."""
@@ -168,7 +176,17 @@ class Gateway(wsgi.Gateway_10):
         owner, sock = self.req.server, self.req.conn.socket
         watcher: Watcher = owner.watcher
         environ[WATCH_KEY] = partial(watcher.watch, sock)
+        if self.req.response_protocol == "HTTP/1.1":
+            environ[STREAM_KEY] = self._leave_open
         return environ
+
+    def _leave_open(self) -> Streams | None:
+        owner, conn = self.req.server, self.req.conn
+        if owner.streams.full:
+            return None
+        conn.asked_to_stream = True
+        streams: Streams = owner.streams
+        return streams
 
 
 class Tls:
@@ -190,12 +208,15 @@ class HttpServer(wsgi.Server):
 
     ConnectionClass = Connection
 
-    def __init__(self, app: WSGIApp, listener: Listener, settings: ServerSettings, watcher: Watcher, kept: int) -> None:
+    def __init__(
+        self, app: WSGIApp, listener: Listener, settings: ServerSettings, watcher: Watcher, streams: Streams, kept: int
+    ) -> None:
         """Serve ``app`` on ``listener``, with ``kept`` threads at hand; without TLS until `use_tls`."""
         bound: Any = listener.unix_path or (listener.host, listener.port)
         super().__init__(bound, app, server_name="solofile", timeout=IDLE_TIMEOUT)
         self.listener = listener
         self.watcher = watcher
+        self.streams = streams
         self.gateway = Gateway
         self.requests = Workers(self, kept)
         self.busy_timeout = settings.timeout
@@ -235,6 +256,13 @@ class HttpServer(wsgi.Server):
         else:
             conn.known = True
             self._connections.put(conn)
+
+    def put_conn(self, conn: Any) -> None:
+        """Take back a connection whose request was answered."""
+        if conn.streamed:
+            self.streams.take(conn)
+        else:
+            super().put_conn(conn)
 
     def stop(self, grace: float = 2.0) -> None:
         """Accept nothing more, end the open requests within ``grace`` seconds."""

@@ -279,10 +279,15 @@ BUNDLE_FLAGS = """
 --compare
 --calibrate / --no-calibrate
 --local-copy / --no-local-copy
+--history / --no-history
 """
 
 BUNDLE_INTEGERS = """
 --gpu-timeout
+"""
+
+BUNDLE_NUMBERS = """
+--idle-exit
 """
 
 BUNDLE_TEXTS = """

@@ -9,13 +9,12 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 from flask import Blueprint, Response, redirect, request
-from solofile.runtime.http_errors import JSON_TYPE, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from solofile.runtime.server_settings import About, ServerSettings
+    from solofile.runtime.server_settings import ServerSettings
     from werkzeug.wrappers import Response as BaseResponse
 
 FILES = {
@@ -48,10 +47,9 @@ PAGE_HEADERS = {
 }
 
 
-def make_blueprint(settings: ServerSettings, about: About) -> Blueprint:
-    """``/`` and its files, and what only the page asks for."""
+def make_blueprint(settings: ServerSettings) -> Blueprint:
+    """``/`` and its files."""
     group = Blueprint("page", __name__, url_prefix=settings.api_prefix or None)
-    group.add_url_rule("/solofile/about", "about", lambda: _about(about), provide_automatic_options=False)
     if not settings.page:
         _add_files(group, ["sw.js"])
         return group
@@ -63,11 +61,6 @@ def make_blueprint(settings: ServerSettings, about: About) -> Blueprint:
         # The page's own addresses are relative, so it needs the slash at the end.
         group.add_url_rule("", "bare", lambda: redirect(f"{settings.api_prefix}/"), provide_automatic_options=False)
     return group
-
-
-def _about(about: About) -> Response:
-    body = {"name": about.name, "title": about.title or about.name, "system_prompt": about.system_prompt}
-    return Response(to_json({**body, "version": about.version}), content_type=JSON_TYPE)
 
 
 def _add_files(group: Blueprint, names: Iterable[str]) -> None:

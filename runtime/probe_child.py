@@ -24,8 +24,8 @@ class _Missing(Exception):  # noqa: N818 - reads as what happened
 
 def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> int:
     """Read a job, do it and write the answer; returns the exit code. ``compute`` stands for the real work in tests."""
-    answer = _keep_stdout()
-    _limit()
+    answer = keep_stdout()
+    limit()
     try:
         job = json.loads(sys.stdin.buffer.readline())
     except ValueError:
@@ -47,14 +47,14 @@ def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> i
     return 0
 
 
-def _keep_stdout() -> int:
+def keep_stdout() -> int:
     """Keep standard output for the answer: what drivers print goes to standard error."""
     answer = os.dup(1)
     os.dup2(2, 1)
     return answer
 
 
-def _limit() -> None:
+def limit() -> None:
     """Write no memory image when it crashes, be the first to go when memory runs short, and end with the parent."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource

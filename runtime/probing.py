@@ -83,7 +83,7 @@ def run(
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(
-            list(command or _command()), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
+            list(command or own_command()), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
@@ -103,7 +103,8 @@ def run(
     return _judge(child.returncode, answer, words.last_line())
 
 
-def _command() -> list[str]:
+def own_command() -> list[str]:
+    """What starts this program once more."""
     return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "solofile.runtime"]
 
 

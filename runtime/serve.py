@@ -28,6 +28,7 @@ from solofile.runtime.errors import InputError
 from solofile.runtime.httpd import HttpServer, WSGIApp
 from solofile.runtime.ports import FIRST_PORT, Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import ServerSettings
+from solofile.runtime.streams import Streams
 from solofile.runtime.watch import Watcher
 
 if TYPE_CHECKING:
@@ -44,11 +45,14 @@ class Server:
         """Serve ``app``; `InputError` where the TLS files cannot be used."""
         self.listeners = listeners
         self.watcher = Watcher()
+        self.streams = Streams()
         self._tls = settings.tls
         self._prefix = settings.api_prefix
         self._stopped = threading.Event()
         kept = settings.threads if settings.threads > 0 else (os.cpu_count() or 1) + SPARE_THREADS
-        self._servers = [HttpServer(app, listener, settings, self.watcher, kept) for listener in listeners]
+        self._servers = [
+            HttpServer(app, listener, settings, self.watcher, self.streams, kept) for listener in listeners
+        ]
         if settings.tls:
             context = tls_context(settings)
             for server in self._servers:
@@ -89,6 +93,7 @@ class Server:
     def stop(self, grace: float = 2.0) -> None:
         """End: cancel the open answers, give them ``grace`` seconds in all, close every socket."""
         self.watcher.cancel_all()
+        self.streams.stop()
         stoppers = [threading.Thread(target=server.stop, args=(grace,), daemon=True) for server in self._servers]
         for stopper in stoppers:
             stopper.start()

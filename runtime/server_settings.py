@@ -6,8 +6,10 @@ The options are llama-server's where it has them. Its own HTTP layer is not in a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from solofile.runtime.errors import InputError
 
@@ -20,12 +22,17 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 @dataclass(frozen=True)
 class About:
-    """What the page says of the bundle; ``system_prompt`` starts every chat there."""
+    """What the page says of the bundle; ``system_prompt`` starts every chat there.
+
+    ``facts`` are the further fields of ``/solofile/about`` (about.py), of which the status shows some while the model
+    loads.
+    """
 
     name: str
     title: str = ""
     system_prompt: str | None = None
     version: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,194 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from solofile.runtime.conversation import wait_ready
+from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.manifest import Manifest
-from solofile.runtime.ports import bind_sockets
+from solofile.runtime.ports import Listener, bind_sockets
 from solofile.runtime.server_settings import About, ServerSettings
-from solofile.runtime.settings import Launch
+from solofile.runtime.settings import PAGE, Launch
 from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from solofile.runtime.boot import Started
+    from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
+    from solofile.runtime.instance import Place
     from solofile.runtime.serve import Server
 
-GRACE = 2.0
-"""Seconds that open answers get when the server stops."""
-
 Say = Callable[[str], None]
+
+
+class Host:
+    """One start that serves: what it was asked for, and whom it tells. ``show`` prints the URL, ``say`` all else."""
+
+    def __init__(
+        self, launch: Launch, bundle: Bundle, cache: Path, environ: Mapping[str, str], show: Say, say: Say
+    ) -> None:
+        if launch.server is None:
+            raise ValueError(f"the mode {launch.mode} opens no port")
+        self.launch, self.bundle, self.environ, self.show, self.say = launch, bundle, environ, show, say
+        self.settings = with_key_files(launch.server, launch.api_key_files)
+        self._cache = cache
+        self._place: Place | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's."""
+        return self.bundle.manifest
+
+    @property
+    def title(self) -> str:
+        """What people call the bundle."""
+        return self.manifest.title or self.manifest.name
+
+    @property
+    def on_desktop(self) -> bool:
+        """Was it started for its page, by somebody who sits before this machine?"""
+        from solofile.runtime.browser import has_desktop
+
+        return self.launch.browser and has_desktop(self.environ)
+
+    @property
+    def shows_failures(self) -> bool:
+        """Is the page the only place where the user sees why nothing starts? The window of a double-click on Windows
+        closes at the end."""
+        told = sys.stderr is not None and sys.stderr.isatty() and sys.platform != "win32"
+        return self.on_desktop and not told
+
+    def find_place(self, words: tuple[str, ...]) -> bool:
+        """Take the port where the page was last time; False where a copy runs already, whose page is opened.
+
+        Only for the page, and where the user names no port. Before anything slow, so that two double-clicks in a row
+        end in one program.
+        """
+        unix = any(host.endswith(".sock") for host in self.settings.hosts)
+        if self.launch.mode != PAGE or self.launch.port_given or unix:
+            return True
+        from solofile.runtime import instance
+
+        words = tuple(word for word in words if word != "--no-browser")
+        self._place = instance.take(self._instance_file, self.settings, words, first=self.launch.port)
+        if self._place.note:
+            self.say(self._place.note)
+        if not self._place.running:
+            return True
+        self.show(f"{self.title} runs already, at {self._place.running}")
+        self._open_browser(self._place.running, wait=True)
+        return False
+
+    @property
+    def _instance_file(self) -> Path:
+        import hashlib
+
+        from solofile.runtime.instance import file_path
+
+        return file_path(self._cache, hashlib.sha256(self.bundle.manifest_bytes).hexdigest())
+
+    def run(self, started: Started) -> int:
+        """Serve until a signal, the page or its absence ends it; return the exit code.
+
+        While the model loads, a signal's exception passes through. The port answers before Flask is imported and the
+        model is loaded.
+        """
+        from solofile.runtime import cache
+
+        cache.prune_in_background(self._cache, started.in_use)
+        try:
+            return self._run(started.engine, started.sentence, started.hardware)
+        finally:
+            self.leave()
+
+    def show_failure(self, error: SolofileError) -> int:
+        """Nothing could be started: tell the page, where it is one's only way to learn of it. Return the exit code."""
+        from solofile.runtime.life import NoEngine
+
+        self.say(str(error))
+        try:
+            self._run(NoEngine(str(error)), "", "")
+        finally:
+            self.leave()
+        return error.exit_code
+
+    def leave(self) -> None:
+        """End: this start is the one to be found no longer."""
+        if self._place is not None:
+            from solofile.runtime import instance
+
+            instance.release(self._instance_file, self._place.secret)
+
+    def _run(self, engine: Engine, kernel: str, hardware: str) -> int:
+        listeners = self._place.listeners if self._place else self._bind()
+        from solofile.runtime.door import Door
+        from solofile.runtime.life import Life
+        from solofile.runtime.serve import open_server
+
+        secret = self._place.secret if self._place else ""
+        control = Control(can_quit=self.launch.mode == PAGE and self.settings.loopback, secret=secret)
+        idle = self._idle_seconds()
+        about = self._about(kernel, hardware, idle)
+        door = Door(
+            engine.state, lambda: _make_app(engine, self.settings, about, control), prefix=self.settings.api_prefix
+        )
+        server = open_server(door, self.settings, listeners=listeners)
+        control.on_end(server.streams.wake)
+        server.start()
+        self._announce(server)
+        if self.launch.browser and not listeners[0].unix_path:
+            self._open_browser(server.urls[0])
+        door.wait()  # raises what making the app raised
+        life = Life(server, engine, control, idle, self.say)
+        return life.to_the_end(tell_failure=self.on_desktop)
+
+    def _bind(self) -> list[Listener]:
+        return bind_sockets(
+            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
+        )
+
+    def _idle_seconds(self) -> float | None:
+        """Seconds without a page after which the program ends, None for never."""
+        wanted = self.launch.idle_exit
+        if self.launch.mode != PAGE or not wanted or not (self.on_desktop or self.launch.idle_exit_given):
+            return None
+        return wanted * 60
+
+    def _about(self, kernel: str, hardware: str, idle: float | None) -> About:
+        from solofile.runtime import about, settings
+
+        moved = self._place.moved if self._place else None
+        more: dict[str, Any] = {"kernel": kernel, "hardware": hardware, "port": moved, "idle_exit": idle}
+        facts = about.facts(self.bundle, self.launch.model, settings.given(self.launch), **more)
+        return About(self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__, facts)
+
+    def _announce(self, server: Server) -> None:
+        moved = self._place.moved if self._place else None
+        for note in server.notes if moved is None else ():
+            self.say(note)
+        if moved is not None:
+            self.say(
+                f"{moved['reason']} The page is at port {moved['got']} this time; the conversations that the browser "
+                f"keeps for port {moved['wanted']} are there again when that is free."
+            )
+        for url in server.urls:
+            self.show(f"{self.title} is at {url}")
+        if not self.settings.loopback and not self.settings.api_keys:
+            self.say(
+                "Whoever reaches this port may use it: give --api-key a key, or leave --host out for this machine only."
+            )
+
+    def _open_browser(self, url: str, *, wait: bool = False) -> None:
+        if not self.launch.browser:
+            return
+        from solofile.runtime.browser import open_page
+
+        open_page(url, self.environ, self.say, wait=wait)
 
 
 def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:
@@ -37,65 +203,7 @@ def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSe
     return dataclasses.replace(settings, api_keys=tuple(keys))
 
 
-def run(launch: Launch, manifest: Manifest, engine: Engine, show: Say, say: Say, environ: Mapping[str, str]) -> int:
-    """Serve until a signal ends it; return the exit code. While the model loads, the signal's exception passes through.
-
-    ``show`` prints the URL, ``say`` everything else. The port answers before Flask is imported and the model is loaded.
-    """
-    if launch.server is None:
-        raise ValueError(f"the mode {launch.mode} opens no port")
-    settings = with_key_files(launch.server, launch.api_key_files)
-    listeners = bind_sockets(settings.hosts, launch.port, fixed=launch.port_given, reuse_port=settings.reuse_port)
-    from solofile.runtime.door import Door
-    from solofile.runtime.serve import open_server
-
-    about = About(manifest.name, manifest.title, launch.system_prompt, __version__)
-    door = Door(engine.state, lambda: _make_app(engine, settings, about), prefix=settings.api_prefix)
-    server = open_server(door, settings, listeners=listeners)
-    server.start()
-    _announce(server, settings, manifest, show, say)
-    if launch.browser and not listeners[0].unix_path:
-        _open_browser(server.urls[0], say, environ)
-    door.wait()  # raises what making the app raised
-    return _serve(server, engine, say)
-
-
-def _make_app(engine: Engine, settings: ServerSettings, about: About) -> WSGIApp:
+def _make_app(engine: Engine, settings: ServerSettings, about: About, control: Control) -> WSGIApp:
     from solofile.runtime.app import create_app
 
-    return create_app(engine, settings, about)
-
-
-def _announce(server: Server, settings: ServerSettings, manifest: Manifest, show: Say, say: Say) -> None:
-    for note in server.notes:
-        say(note)
-    for url in server.urls:
-        show(f"{manifest.title or manifest.name} is at {url}")
-    if not settings.loopback and not settings.api_keys:
-        say("Whoever reaches this port may use it: give --api-key a key, or leave --host out for this machine only.")
-
-
-def _open_browser(url: str, say: Say, environ: Mapping[str, str]) -> None:
-    from solofile.runtime.browser import has_desktop, open_page
-
-    if not open_page(url, environ) and has_desktop(environ):
-        say(f"No program to show the page with was found: open {url} in a browser.")
-
-
-def _serve(server: Server, engine: Engine, say: Say) -> int:
-    begin, loaded = time.monotonic(), False
-    try:
-        wait_ready(engine)
-        loaded = True
-        say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
-        server.serve()
-    except KeyboardInterrupt:
-        if not loaded:
-            raise
-        say("Stopping.")
-    server.stop(GRACE)
-    try:
-        engine.stop(GRACE)
-    except SolofileError as error:
-        say(str(error))
-    return 0
+    return create_app(engine, settings, about, control)

@@ -41,6 +41,7 @@ _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
 GPU_TIMEOUT = 60
+IDLE_EXIT = 10.0
 
 
 class Launch(NamedTuple):
@@ -50,7 +51,8 @@ class Launch(NamedTuple):
     to 5 (all); ``model`` the member that holds the model, empty where no manifest was read. ``prompt`` is what -p was
     given, ``-`` standing for standard input. ``server`` is None in modes that open no port. ``calibrate`` and
     ``local_copy`` are None where the user says nothing of them. ``gpu_timeout`` are the seconds that a GPU may take for
-    one batch before it counts as hung, 0 for any.
+    one batch before it counts as hung, 0 for any. ``idle_exit`` are the minutes without an open page after which a
+    start for the page ends, 0 for never; ``history``: may --chat keep what is typed?
     """
 
     mode: str
@@ -67,6 +69,9 @@ class Launch(NamedTuple):
     compare: bool = False
     json: bool = False
     browser: bool = False
+    idle_exit: float = IDLE_EXIT
+    idle_exit_given: bool = False
+    history: bool = True
     log_level: int = 0
     port: int = FIRST_PORT
     port_given: bool = False
@@ -111,10 +116,13 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
         local_copy=flags.get("--local-copy"),
         compare=_only_with("--compare", keys, mode, BENCH),
         json=_only_with("--json", keys, mode, DOCTOR, BENCH),
+        idle_exit=_idle_exit(texts, given, mode),
+        idle_exit_given=_gives(given, "--idle-exit"),
+        history=flags.get("--history", True),
         browser=mode == PAGE and "--no-browser" not in keys,
         log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
         port=_port(texts),
-        port_given=any(one.option.key == "--port" for one in given),
+        port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
@@ -165,6 +173,20 @@ def _only_with(spelling: str, keys: set[str], mode: str, *wanted: str) -> bool:
         modes = " or ".join(f"--{name}" for name in wanted)
         raise InputError(f"The option {spelling} goes with {modes}: give both or neither.")
     return spelling in keys
+
+
+def _gives(given: Sequence[Given], key: str) -> bool:
+    """Does the user, and not only the bundle, give this option?"""
+    return any(one.option.key == key for one in given)
+
+
+def _idle_exit(texts: Mapping[str, str], given: Sequence[Given], mode: str) -> float:
+    minutes = float(texts.get("--idle-exit", IDLE_EXIT))
+    if minutes < 0:
+        raise InputError(f"--idle-exit {minutes:g} cannot be: give it minutes, or 0 for never.")
+    if _gives(given, "--idle-exit") and mode != PAGE:
+        raise InputError(f"The option --idle-exit is for the page and not for --{mode}: leave it out.")
+    return minutes
 
 
 def _port(texts: Mapping[str, str]) -> int:

@@ -73,12 +73,20 @@ class Watcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self.calls = 0
+        """How many calls there have been."""
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are being answered."""
+        return len(self._watches)
 
     def watch(self, sock: socket.socket | None, on_gone: Callable[[], None]) -> Watch:
         """Begin to watch; without a socket only `cancel_all` tells. When the server stops already, tells at once."""
         watch = Watch(self, sock, on_gone)
         with self._changed:
             if not self._stopping:
+                self.calls += 1
                 self._watches.add(watch)
                 self._ensure_thread()
                 if len(self._watches) == 1:

@@ -124,6 +124,7 @@ class FakeEngine:
         self._changed = threading.Condition()
         self._scripts: dict[tuple[str, str], Script | Callable[[Request], Script]] = {}
         self.calls: list[FakeCall] = []
+        self.read: tuple[int, int] | None = None
 
     def on(self, method: str, path: str, script: Script | Callable[[Request], Script]) -> None:
         """Answer ``method`` ``path`` by ``script``, or by what it returns for the request."""
@@ -154,6 +155,10 @@ class FakeEngine:
         with self._changed:
             self._changed.wait_for(lambda: self._state.phase != "loading", timeout)
         return self._state
+
+    def reading(self) -> tuple[int, int] | None:
+        """What `read` says is read."""
+        return self.read
 
     def call(self, request: Request) -> FakeCall:
         """A call that plays the script."""

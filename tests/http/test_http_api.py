@@ -140,6 +140,7 @@ def test_loading(client: Client, engine: FakeEngine) -> None:
         assert (answer.status_code, answer.get_json()) == (503, LOADING)
     assert client.get("/").status_code == 200
     expected = {"phase": "loading", "progress": 0.25, "message": "Reading the weights", "name": "Tiny model"}
+    expected |= {"hardware": "", "choice": "", "size": 0, "reading": None}
     assert client.get("/solofile/status").get_json() == expected
     engine.become("ready")
     assert client.get("/health").get_data() == b'{"status":"ok"}'

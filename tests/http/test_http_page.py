@@ -101,11 +101,6 @@ def test_ids_of_the_script_are_in_the_page() -> None:
     assert set(re.findall(r'\$\("([a-z]+)"\)', page_file("app.js").decode("utf-8"))) <= ids
 
 
-def test_about(client: Client) -> None:
-    expected = {"name": "tiny", "title": "Tiny model", "system_prompt": "Be brief.", "version": "0.1.0"}
-    assert client.get("/solofile/about").get_json() == expected
-
-
 def test_the_worker_of_another_page_is_removed(make_client: MakeClient, tmp_path: Path) -> None:
     """llama-server's page leaves one behind at the same address; it must go whatever is served in its place."""
     for given in ({}, {"page": False}, {"static_folder": tmp_path}, {"api_keys": ("k",)}):

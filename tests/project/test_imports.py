@@ -48,8 +48,14 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
 }
 """The runtime's modules that both halves must agree on."""
 
-SHIPPED = {"flask", "werkzeug", "cheroot", "jaraco", "llama_cpp", "typing_extensions", "solofile", "readline"}
+SHIPPED = {"flask", "werkzeug", "cheroot", "jaraco", "llama_cpp", "typing_extensions", "solofile"} | {
+    "prompt_toolkit",
+    "pypdf",
+}
 """What the runtime may import beside the standard library."""
+
+ALONE = {"prompt_toolkit": "chat_terminal.py", "pypdf": "pdf_child.py"}
+"""What one module alone imports: no other start pays for it."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -71,6 +77,7 @@ def test_runtime_imports_what_ships(path: Path) -> None:
     for name in imports(path):
         parts = name.split(".")
         assert parts[0] in SHIPPED or parts[0] in sys.stdlib_module_names, name
+        assert ALONE.get(parts[0], path.name) == path.name, name
         if parts[0] == "solofile":
             assert parts[1] in ("runtime", "webui"), name
 

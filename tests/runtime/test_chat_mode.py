@@ -9,7 +9,8 @@ from queue import SimpleQueue
 
 import pytest
 from fake_engine import FakeEngine, Script
-from solofile.runtime.chat import Chat, Printer, run
+from solofile.runtime.chat import Chat, run
+from solofile.runtime.chat_printer import Printer
 from solofile.runtime.conversation import Answer, Piece
 from solofile.runtime.engine_api import Request
 from solofile.runtime.errors import EngineError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small_bundle import LICENSE, make_bundle, model
-from solofile.runtime import browser, cli, selection, serving
+from solofile.runtime import cli, selection, serving
 from solofile.runtime.cache import Wanted
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -107,6 +107,8 @@ def test_doctor_lists_crashes_and_cache(environ: dict[str, str]) -> None:
         ("--server --json", 2, "The option --json goes with --doctor or --bench: give both or neither"),
         ("-m other", 2, "Unknown model other in this bundle"),
         ("--server --port 70000", 2, "There is no port 70000"),
+        ("--idle-exit -1", 2, "--idle-exit -1 cannot be"),
+        ("--server --idle-exit 5", 2, "The option --idle-exit is for the page and not for --server"),
     ],
 )
 def test_bad_input(
@@ -176,39 +178,3 @@ def test_key_file(tmp_path: Path) -> None:
         serving.with_key_files(settings, (str(keys),))
     with pytest.raises(InputError, match="cannot be read"):
         serving.with_key_files(settings, (str(tmp_path / "gone"),))
-
-
-@pytest.mark.parametrize(
-    ("environ", "desktop"),
-    [
-        ({}, False),
-        ({"DISPLAY": ":0"}, True),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
-        ({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "a b c d"}, False),
-    ],
-)
-def test_desktop(environ: dict[str, str], desktop: bool) -> None:
-    assert browser.has_desktop(environ, "linux") == desktop
-
-
-def test_browser_gets_an_environment_of_its_own() -> None:
-    ours = {"SOLOFILE_CACHE_DIR": "x", "_MEIPASS2": "y", "HOME": "/h"}
-    libraries = {"LD_LIBRARY_PATH": "/frozen", "LD_LIBRARY_PATH_ORIG": "/before"}
-    assert browser.clean_environment({**ours, **libraries}) == {"HOME": "/h", "LD_LIBRARY_PATH": "/before"}
-    assert browser.clean_environment({"LD_LIBRARY_PATH": "/frozen"}) == {}
-
-
-def test_page_is_opened_with_what_the_path_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = tmp_path / "seen"
-    tool = tmp_path / "xdg-open"
-    tool.write_text(f'#!/bin/sh\necho "$1" > {seen}.part; mv {seen}.part {seen}\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert not browser.open_page("http://127.0.0.1:1/", {})
-    assert browser.open_page("http://127.0.0.1:1/", {"DISPLAY": ":0", "PATH": f"{tmp_path}:/usr/bin:/bin"})
-    import time
-
-    end = time.monotonic() + 5
-    while not seen.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert seen.read_text() == "http://127.0.0.1:1/\n"

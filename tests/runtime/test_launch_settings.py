@@ -62,6 +62,15 @@ def test_only_the_page_opens_a_browser() -> None:
     assert not launch("--server").browser
 
 
+def test_when_the_page_ends_by_itself() -> None:
+    found = manifest(arguments=("--idle-exit", "3", "--no-history"))
+    assert (launch("").idle_exit, launch("").history) == (10.0, True)
+    assert (launch("", found).idle_exit, launch("", found).idle_exit_given) == (3.0, False)
+    assert (launch("--idle-exit 0.5", found).idle_exit, launch("--idle-exit 0.5").idle_exit_given) == (0.5, True)
+    assert launch("--server", found).idle_exit == 3.0, "a bundle's default is no demand"
+    assert (launch("--chat", found).history, launch("--chat --history", found).history) == (False, True)
+
+
 def test_flags_win_over_the_manifest_and_the_last_one_over_the_first() -> None:
     found = manifest(arguments=("-c", "512", "--temp", "0.1", "--no-kv-offload"))
     assert launch("--ctx-size 1024 --kv-offload", found).core == ("--temp", "0.1", "--ctx-size", "1024", "--kv-offload")

@@ -13,7 +13,9 @@ from solofile.runtime.errors import InputError, RefusedOption, UnknownName
 from solofile.runtime.options import CORE, IGNORED, OURS, REFUSED, Option, every, find, parse
 
 BUNDLE_ONLY = frozenset(
-    f"{options_table.BUNDLE_FLAGS} {options_table.BUNDLE_INTEGERS} {options_table.BUNDLE_TEXTS}".split()
+    word
+    for kind in ("FLAGS", "INTEGERS", "NUMBERS", "TEXTS")
+    for word in getattr(options_table, f"BUNDLE_{kind}").split()
 ) - {"/"}
 NEVER_PASSED = (
     "-hf", "-hff", "-hft", "-mu", "-dr", "-mmu", "-hfd", "--offline", "-cl", "--tools", "--tools-runtime", "-ag",

@@ -1,0 +1,53 @@
+"""The end of a program that serves, as the page's Quit or the absence of a page asks for it; its proof of identity.
+
+The main thread waits for it (serving.py); routes ask for it from theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Control:
+    """What the page may ask of the program. ``can_quit``: may it end it?"""
+
+    def __init__(self, *, can_quit: bool = False, secret: str = "") -> None:
+        """``secret`` is known to this user's programs alone (instance.py); without one nothing is proven."""
+        self.can_quit = can_quit
+        self.secret = secret
+        self.reason = ""
+        self._asked = threading.Event()
+        self._on_end: list[Callable[[], None]] = []
+
+    @property
+    def ending(self) -> bool:
+        """Was the end asked for?"""
+        return self._asked.is_set()
+
+    def on_end(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called when the end is asked for."""
+        self._on_end.append(tell)
+
+    def end(self, reason: str) -> None:
+        """Ask for the end; ``reason`` is a sentence for the terminal."""
+        if not self._asked.is_set():
+            self.reason = reason
+            self._asked.set()
+            for tell in self._on_end:
+                tell()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for that; whether it was asked for."""
+        return self._asked.wait(timeout)
+
+    def proof(self, challenge: str) -> str:
+        """What only a program that knows the secret can answer to ``challenge``."""
+        return proof(self.secret, challenge)
+
+
+def proof(secret: str, challenge: str) -> str:
+    """HMAC-SHA-256 of a challenge, in hex; empty without a secret."""
+    import hmac
+
+    return hmac.new(secret.encode(), challenge.encode(), "sha256").hexdigest() if secret else ""

@@ -1,0 +1,111 @@
+"""The life of a program that serves: the model loads, requests are answered, and something ends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from solofile.runtime.engine_api import Engine, State, failure
+from solofile.runtime.errors import EngineError, SolofileError
+from solofile.runtime.presence import Presence
+
+if TYPE_CHECKING:
+    from solofile.runtime.control import Control
+    from solofile.runtime.serve import Server
+
+GRACE = 2.0
+"""Seconds that open answers get when the server stops."""
+
+_STEP = 0.25
+"""A wait without an end hears no signal on Windows, nor one that the kernel gives to another thread."""
+
+
+class Life:
+    """Waits on the main thread for what ends the program: a signal, its page, or that nobody has it open."""
+
+    def __init__(
+        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None]
+    ) -> None:
+        """``idle``: seconds without a page after which it ends, None for never."""
+        streams, watcher = server.streams, server.watcher
+        self._server, self._engine, self._control, self._say = server, engine, control, say
+        self._presence = Presence(
+            idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls)
+        )
+        self._loaded = False
+
+    def to_the_end(self, *, tell_failure: bool) -> int:
+        """Serve until the end and stop; return the exit code.
+
+        With ``tell_failure`` the page goes on to say why the model cannot be loaded; without, that is an EngineError.
+        While the model loads, a signal's exception passes through.
+        """
+        code = 0
+        try:
+            if (state := self._load()).phase in ("failed", "stopped"):
+                code = self._fail(state, tell=tell_failure)
+            while not self._control.wait(_STEP):
+                if self._presence.due:
+                    self._control.end("Nobody has the page open, so the program ends; --idle-exit sets after how long.")
+            self._say(self._control.reason)
+        except KeyboardInterrupt:
+            if not self._loaded:
+                raise
+            self._say("Stopping.")
+        self._stop()
+        return code
+
+    def _load(self) -> State:
+        """Wait for the model, or the end."""
+        begin = time.monotonic()
+        state = self._engine.state()
+        while state.phase == "loading" and not self._control.ending:
+            state = self._engine.wait(_STEP)
+        self._loaded = state.phase != "loading"
+        if state.phase == "ready":
+            self._say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
+        return state
+
+    def _fail(self, state: State, *, tell: bool) -> int:
+        if not tell:
+            raise EngineError(failure(state))
+        if not state.whole:  # else it was said
+            self._say(failure(state))
+        self._presence.fail()
+        return EngineError.exit_code
+
+    def _stop(self) -> None:
+        self._server.stop(GRACE)
+        if self._engine.state().phase == "loading":
+            return  # what loads cannot be stopped, and need not be: the process ends
+        try:
+            self._engine.stop(GRACE)
+        except SolofileError as error:
+            self._say(str(error))
+
+
+class NoEngine:
+    """Stands where no engine could be started, for the page to say why."""
+
+    def __init__(self, message: str) -> None:
+        """``message`` is a sentence with its remedy."""
+        self._state = State("failed", 0.0, message, whole=True)
+
+    def state(self) -> State:
+        """It failed."""
+        return self._state
+
+    def wait(self, _timeout: float | None = None) -> State:
+        """It failed."""
+        return self._state
+
+    def reading(self) -> None:
+        """Nothing is read."""
+
+    def call(self, _request: object) -> Any:
+        """Nothing is answered."""
+        raise EngineError(self._state.message)
+
+    def stop(self, _timeout: float = 2.0) -> None:
+        """There is nothing to stop."""
