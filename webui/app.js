@@ -226,6 +226,7 @@ class App {
   // --- buttons and keys ---
 
   wire() {
+    for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(place.dataset.icon));
     const whenReady = (action) => () => this.ready && action();
     const clicks = {
       new: () => this.newChat(),

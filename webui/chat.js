@@ -28,9 +28,14 @@ export class Chat {
 
   open(conversation) {
     this.conversation = conversation;
-    history.replaceState(null, "", `#${conversation.id}`);
+    this.remember();
     this.show();
     this.app.composer.field.focus();
+  }
+
+  // A reload of the tab shows the same chat.
+  remember() {
+    history.replaceState(null, "", `#${this.id}`);
   }
 
   // Draws the chat anew; with `stay`, where the reader is in it.
@@ -38,7 +43,7 @@ export class Chat {
     const { app, conversation } = this;
     const path = conversation.path();
     app.log.show(path, stay);
-    const blank = !path.length && !this.queue.length && $("loading").hidden;
+    const blank = app.ready && !path.length;
     $("empty").replaceChildren(...(blank ? [emptyPage(app.about.title ?? app.about.name ?? "", app.about.greeting)] : []));
     this.drawState();
   }
@@ -88,6 +93,7 @@ export class Chat {
       toast(t("stillAnswering"));
       return false;
     }
+    this.remember();
     const { conversation } = this;
     const message = conversation.add(conversation.path().at(-1)?.id ?? "", "user", { content: text, files });
     conversation.meta.title ||= titleOf(text || files[0].name);

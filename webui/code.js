@@ -6,15 +6,15 @@ import { t } from "./strings.js";
 import { tokenizeWith } from "./vendor/speed-highlight/tokenize.js";
 
 const LANGUAGES = {
-  asm: "asm", bash: "bash", c: "c", css: "css", diff: "diff", go: "go", ini: "ini", java: "java", js: "js", json: "json", lua: "lua",
-  make: "make", pl: "pl", py: "py", rs: "rs", sql: "sql", toml: "toml", xml: "xml", yaml: "yaml",
+  bash: "bash", c: "c", css: "css", diff: "diff", go: "go", ini: "ini", java: "java", js: "js", json: "json", lua: "lua",
+  make: "make", py: "py", rs: "rs", sql: "sql", toml: "toml", xml: "xml", yaml: "yaml",
   // what people call them, and near relations
   "c++": "c", cpp: "c", cc: "c", h: "c", hpp: "c", "c#": "java", cs: "java", csharp: "java", kotlin: "java", scala: "java", swift: "java",
   dockerfile: "bash", docker: "bash", golang: "go", html: "xml", javascript: "js", jsx: "js", mjs: "js", node: "js", ts: "js",
-  makefile: "make", patch: "diff", perl: "pl", python: "py", python3: "py", rust: "rs", sh: "bash", shell: "bash", zsh: "bash",
+  makefile: "make", patch: "diff", python: "py", python3: "py", rust: "rs", sh: "bash", shell: "bash", zsh: "bash",
   console: "bash", svg: "xml", typescript: "js", tsx: "js", yml: "yaml", jsonc: "json",
 };
-const NEEDS = { c: ["asm"], js: ["jsdoc", "regex"], make: ["bash"] };
+const NEEDS = { js: ["jsdoc", "regex"], make: ["bash"] };
 const MAX_COLOURED = 100_000; // characters
 
 const loaded = {};

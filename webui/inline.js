@@ -77,13 +77,19 @@ class Line {
 
   code() {
     const [marks] = this.match(/`+/y);
-    // Where runs of so many backticks are; a text full of unmatched ones is read once.
-    this.ticks ??= [...this.text.matchAll(/`+/g)].map(({ 0: run, index }) => [index, run.length]);
-    const end = this.ticks.find(([index, length]) => index >= this.at && length === marks.length)?.[0];
+    const end = this.nextTicks(marks.length);
     if (end === undefined) return void this.parts.push(marks);
     const inner = this.text.slice(this.at, end).replaceAll("\n", " ");
     this.parts.push(el("code", { dir: "auto" }, /^ .*[^ ].* $/.test(inner) ? inner.slice(1, -1) : inner));
     this.at = end + marks.length;
+  }
+
+  // Where the next run of so many backticks is. A text full of unmatched ones is read only once.
+  nextTicks(length) {
+    this.ticks ??= Map.groupBy([...this.text.matchAll(/`+/g)].reverse(), ([run]) => run.length);
+    const runs = this.ticks.get(length) ?? [];
+    while (runs.length && runs.at(-1).index < this.at) runs.pop();
+    return runs.at(-1)?.index;
   }
 
   newline() {
@@ -105,7 +111,8 @@ class Line {
   }
 
   address() {
-    let [href] = this.match(ADDRESS);
+    let [href] = this.match(ADDRESS) ?? [];
+    if (!href) return this.plain();
     const whole = href.length;
     for (let before = ""; before !== href; ) {
       before = href;

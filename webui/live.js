@@ -29,8 +29,8 @@ export class LiveMarkdown {
     this.notBefore = end + REST * (end - begin);
   }
 
-  show(text) {
-    const tail = text.slice(this.offset);
+  show(text, complete = false) {
+    const tail = text.slice(this.offset, complete ? undefined : settled(text));
     const tokens = this.renderer.parse(tail);
     if (!tokens.length) return;
     const starts = lineStarts(tail);
@@ -87,13 +87,19 @@ export class LiveMarkdown {
 
   // The answer is complete. References to definitions further down are resolved only now.
   finish(text) {
-    this.show(text);
+    this.show(text, true);
     if (this.last) this.onBlock(this.last);
     if (this.renderer.links.size) this.container.replaceChildren(...render(text));
   }
 }
 
 const kindOf = ({ kind, start, loose, items }) => `${kind} ${start} ${loose} ${items.map(({ task }) => +task).join("")[0]}`;
+
+// How much of a growing text can be drawn: of a last line that has only signs in it, nobody knows yet what it begins.
+function settled(text) {
+  const begin = text.lastIndexOf("\n") + 1;
+  return /^[\s#>*+\-_=~`|:$\\[\]\d.)]*$/.test(text.slice(begin)) ? begin : text.length;
+}
 
 // Where each line of `text` begins.
 function lineStarts(text) {

@@ -82,7 +82,12 @@ class Parser {
   }
 
   argument() {
-    return this.peek() === "{" ? this.group() : this.atom();
+    if (this.peek() === "{") return this.group();
+    if (!/^\d./.test(this.peek())) return this.atom();
+    // Without braces it is one digit: \frac12 is a half.
+    const [digit, ...rest] = this.peek();
+    this.tokens[this.at] = rest.join("");
+    return make("mn", {}, digit);
   }
 
   group() {

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from fake_engine import wait_until
 from stand_in import Site
 
 INSIDE = re.compile(r"https?://127\.0\.0\.1:\d+/|data:|blob:http://127\.0\.0\.1")
@@ -47,9 +48,12 @@ class Tab:
         return getattr(self.page, name)
 
     def wait_ready(self) -> None:
-        self.page.locator("#send:visible").wait_for()
-        self.page.wait_for_function("!document.querySelector('#loading:not([hidden])') && indexedDB")
-        self.page.wait_for_function("document.querySelector('#chats').childElementCount > 0")
+        self.page.locator("#loading").wait_for(state="hidden")
+        self.page.locator("#chats > *").first.wait_for(state="attached")
+
+    def until(self, expression: str, timeout: float = 8.0) -> None:
+        """Wait until a JavaScript expression holds (Playwright's own wait would need eval, which the page forbids)."""
+        assert wait_until(lambda: bool(self.page.evaluate(expression)), timeout), expression
 
     def type(self, text: str) -> None:
         self.page.fill("#text", text)
