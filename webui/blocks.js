@@ -88,6 +88,7 @@ class Parser {
       if (closing.test(this.line)) open = false;
       else lines.push(this.line.slice(Math.min(indent.length, indentOf(this.line))));
     }
+    if (open && lines.at(-1) === "") lines.pop(); // what follows the last line is none
     return { type: "code", info: info.trim(), text: lines.join("\n"), open };
   }
 

@@ -14,6 +14,16 @@ const FIRST_HEADING = 2; // below the page's h1 and the h2 of a message
 export class Renderer {
   constructor() {
     this.links = new Map();
+    this.direction = "auto"; // of a block; what is inside another one follows it
+  }
+
+  // What `make` makes, as a part of a block that has a direction.
+  inside(make) {
+    const { direction } = this;
+    this.direction = null;
+    const made = make();
+    this.direction = direction;
+    return made;
   }
 
   parse(text) {
@@ -46,32 +56,33 @@ export class Renderer {
   }
 
   paragraph({ text }) {
-    return el("p", { dir: "auto" }, ...this.line(text));
+    return el("p", { dir: this.direction }, ...this.line(text));
   }
 
   heading({ depth, text }) {
-    return el(`h${Math.min(depth + FIRST_HEADING, MAX_HEADING)}`, { dir: "auto" }, ...this.line(text));
+    return el(`h${Math.min(depth + FIRST_HEADING, MAX_HEADING)}`, { dir: this.direction }, ...this.line(text));
   }
 
   quote({ blocks }) {
-    return el("blockquote", { dir: "auto" }, ...this.blocks(blocks));
+    return el("blockquote", { dir: this.direction }, ...this.inside(() => this.blocks(blocks)));
   }
 
   list({ ordered, start, items, loose }) {
-    const attributes = { dir: "auto", start: ordered && start !== 1 ? start : null };
+    const attributes = { dir: this.direction, start: ordered && start !== 1 ? start : null };
     return el(ordered ? "ol" : "ul", attributes, ...items.map((item) => this.item(item, loose)));
   }
 
   item({ blocks, task, checked }, loose) {
     const box = task && el("input", { type: "checkbox", disabled: true, checked, "aria-label": checked ? "☑" : "☐" });
-    const content = blocks.flatMap((token) => (token.type === "paragraph" && !loose ? this.line(token.text) : [this.block(token)]));
-    return el("li", { dir: "auto", class: task ? "task" : null }, box, ...content);
+    const part = (token) => (token.type === "paragraph" && !loose ? this.line(token.text) : [this.block(token)]);
+    const content = this.inside(() => blocks.flatMap(part));
+    return el("li", { class: task ? "task" : null }, box, ...content);
   }
 
   table({ head, align, rows }) {
-    const cell = (name) => (text, index) => el(name, { class: align[index], dir: "auto", scope: name === "th" ? "col" : null }, ...this.line(text));
+    const cell = (name) => (text, index) => el(name, { class: align[index], scope: name === "th" ? "col" : null }, ...this.line(text));
     const body = rows.map((cells) => el("tr", {}, ...cells.map(cell("td"))));
-    const made = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(cell("th")))), el("tbody", {}, ...body));
+    const made = el("table", { dir: this.direction }, el("thead", {}, el("tr", {}, ...head.map(cell("th")))), el("tbody", {}, ...body));
     return el("div", { class: "table", tabindex: "0" }, made);
   }
 }

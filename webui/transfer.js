@@ -43,14 +43,14 @@ function fromJson(text) {
     throw new FormatError();
   }
   if (value.format !== FORMAT || !Array.isArray(value.chats)) throw new FormatError();
-  return value.chats.map(conversationOf);
+  return value.chats.filter((chat) => typeof chat === "object" && chat).map(conversationOf);
 }
 
 const string = (value) => (typeof value === "string" ? value : "");
 const time = (value) => (Number.isFinite(value) && value > 0 && value < 8e15 ? value : Date.now());
 
 function conversationOf(chat) {
-  const list = Array.isArray(chat?.messages) ? chat.messages.filter((one) => ROLES.has(one?.role)) : [];
+  const list = Array.isArray(chat.messages) ? chat.messages.filter((one) => ROLES.has(one?.role)) : [];
   const ids = new Map(list.map((one) => [one.id, newId()]));
   const made = Conversation.empty(typeof chat.system === "string" ? chat.system : null);
   Object.assign(made.meta, { title: string(chat.title).slice(0, 200), pinned: chat.pinned === true, created: time(chat.created), updated: time(chat.updated) });

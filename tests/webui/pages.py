@@ -70,11 +70,11 @@ class Tab:
         self.page.locator("#stop").wait_for(state="hidden")
 
     def answers(self) -> list[str]:
-        texts: list[str] = self.page.locator(".message.assistant .body").all_inner_texts()
+        texts: list[str] = self.page.locator(".message.assistant .body").all_text_contents()
         return texts
 
     def questions(self) -> list[str]:
-        texts: list[str] = self.page.locator(".message.user .typed").all_inner_texts()
+        texts: list[str] = self.page.locator(".message.user .typed").all_text_contents()
         return texts
 
     def chats(self) -> list[str]:
