@@ -1,7 +1,8 @@
 // What this is: the model's card, the machine it found, and how to use it from a program.
 
-import { el, textButton } from "./dom.js";
-import { copy, dialog } from "./notices.js";
+import { codeBlock } from "./code.js";
+import { el } from "./dom.js";
+import { dialog } from "./notices.js";
 import { bytes, decimal, t } from "./strings.js";
 
 // `about` is the server's; `key` says whether one is in use.
@@ -52,12 +53,7 @@ function amount(count) {
 
 function apiPart(address, key) {
   return el("section", {}, el("h3", {}, t("api")), el("p", {}, t("apiHint")),
-    snippet("curl", curl(address, key)), snippet("Python", python(address, key)), el("p", { class: "hint" }, t(key ? "apiKeyed" : "apiOpen")));
-}
-
-function snippet(name, text) {
-  const head = el("figcaption", {}, el("span", { class: "language" }, name), textButton(t("copy"), () => copy(text), { class: "plain", "data-copy": "" }));
-  return el("figure", { class: "code" }, head, el("pre", { tabindex: "0" }, el("code", { dir: "ltr" }, text)));
+    codeBlock("bash", curl(address, key)), codeBlock("python", python(address, key)), el("p", { class: "hint" }, t(key ? "apiKeyed" : "apiOpen")));
 }
 
 const curl = (address, key) =>

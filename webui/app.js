@@ -34,7 +34,7 @@ class App {
       end: (conversation, message) => this.ended(conversation, message),
     });
     this.chat = new Chat(this);
-    this.log = new Log(this.messageActions());
+    this.log = new Log(this.chat);
     this.sidebar = new Sidebar(this.chatActions());
     this.composer = new Composer(this.server, {
       send: (text, files) => this.chat.send(text, files),
@@ -44,25 +44,11 @@ class App {
     });
   }
 
-  messageActions() {
-    const { chat } = this;
-    return {
-      run: (message) => this.answers.of(message),
-      siblings: (message) => chat.conversation.siblings(message),
-      writtenElsewhere: (message) => this.chats.writtenElsewhere(message),
-      branch: (message) => chat.branch(message),
-      edit: (message, text) => chat.edit(message, text),
-      regenerate: (message) => chat.regenerate(message),
-      proceed: (message) => chat.proceed(message),
-    };
-  }
-
   chatActions() {
-    const change = (id, changes) => this.change(id, changes);
     return {
       open: (id) => this.open(id),
-      pin: (id) => change(id, { pinned: !this.chats.list.get(id).pinned }),
-      rename: (id, title) => change(id, { title }),
+      pin: (id) => this.change(id, { pinned: !this.chats.list.get(id).pinned }),
+      rename: (id, title) => this.change(id, { title }),
       remove: (id) => this.remove(id),
       exported: (id, kind) => this.exportChat(id, kind),
     };

@@ -80,6 +80,20 @@ export class Chat {
     else clearBanner("context");
   }
 
+  // --- what messages ask ---
+
+  run(message) {
+    return this.app.answers.of(message);
+  }
+
+  siblings(message) {
+    return this.conversation.siblings(message);
+  }
+
+  writtenElsewhere(message) {
+    return this.app.chats.writtenElsewhere(message);
+  }
+
   // --- sending ---
 
   // Whether the message was taken.

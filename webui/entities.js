@@ -1,10 +1,10 @@
 // The character references of HTML that people write in markdown; others stay as they are.
 
 const NAMES = {
-  amp: "&", lt: "<", gt: ">", quot: "\"", apos: "'", nbsp: "\u00a0", ndash: "–", mdash: "—", hellip: "…", copy: "©", reg: "®",
-  trade: "™", deg: "°", plusmn: "±", times: "×", divide: "÷", middot: "·", bull: "•", larr: "←", rarr: "→", uarr: "↑", darr: "↓",
-  harr: "↔", rArr: "⇒", le: "≤", ge: "≥", ne: "≠", asymp: "≈", infin: "∞", euro: "€", pound: "£", sect: "§", para: "¶",
-  laquo: "«", raquo: "»", lsquo: "‘", rsquo: "’", ldquo: "“", rdquo: "”", shy: "\u00ad", frac12: "½", sup2: "²", sup3: "³",
+  amp: "&", lt: "<", gt: ">", quot: "\"", apos: "'", nbsp: "\u00a0", ndash: "–", mdash: "—", hellip: "…", copy: "©",
+  deg: "°", plusmn: "±", times: "×", divide: "÷", middot: "·", bull: "•", larr: "←", rarr: "→",
+  rArr: "⇒", le: "≤", ge: "≥", ne: "≠", asymp: "≈", infin: "∞", euro: "€", pound: "£",
+  laquo: "«", raquo: "»", lsquo: "‘", rsquo: "’", ldquo: "“", rdquo: "”",
 };
 
 export function decode(text) {

@@ -4,17 +4,16 @@ const pairs = (text) => Object.fromEntries(text.trim().split(/\s+/).map((pair) =
 
 export const SYMBOLS = pairs(`
 alpha=α beta=β gamma=γ delta=δ epsilon=ϵ varepsilon=ε zeta=ζ eta=η theta=θ vartheta=ϑ iota=ι kappa=κ lambda=λ mu=μ nu=ν xi=ξ
-pi=π varpi=ϖ rho=ρ varrho=ϱ sigma=σ varsigma=ς tau=τ upsilon=υ phi=ϕ varphi=φ chi=χ psi=ψ omega=ω Gamma=Γ Delta=Δ Theta=Θ
-Lambda=Λ Xi=Ξ Pi=Π Sigma=Σ Upsilon=Υ Phi=Φ Psi=Ψ Omega=Ω ell=ℓ hbar=ℏ imath=ı jmath=ȷ Re=ℜ Im=ℑ aleph=ℵ wp=℘ partial=∂ nabla=∇
-infty=∞ emptyset=∅ varnothing=∅ forall=∀ exists=∃ nexists=∄ neg=¬ lnot=¬ top=⊤ bot=⊥ angle=∠ triangle=△ degree=° prime=′
-pm=± mp=∓ times=× div=÷ cdot=⋅ ast=∗ star=⋆ circ=∘ bullet=∙ oplus=⊕ ominus=⊖ otimes=⊗ odot=⊙ cap=∩ cup=∪ setminus=∖ wedge=∧
+pi=π rho=ρ sigma=σ varsigma=ς tau=τ upsilon=υ phi=ϕ varphi=φ chi=χ psi=ψ omega=ω Gamma=Γ Delta=Δ Theta=Θ
+Lambda=Λ Xi=Ξ Pi=Π Sigma=Σ Upsilon=Υ Phi=Φ Psi=Ψ Omega=Ω ell=ℓ hbar=ℏ Re=ℜ Im=ℑ partial=∂ nabla=∇
+infty=∞ emptyset=∅ varnothing=∅ forall=∀ exists=∃ nexists=∄ neg=¬ lnot=¬ top=⊤ bot=⊥ angle=∠ triangle=△ prime=′
+pm=± mp=∓ times=× div=÷ cdot=⋅ ast=∗ star=⋆ circ=∘ bullet=∙ oplus=⊕ otimes=⊗ odot=⊙ cap=∩ cup=∪ setminus=∖ wedge=∧
 land=∧ vee=∨ lor=∨ dagger=† leq=≤ le=≤ geq=≥ ge=≥ neq=≠ ne=≠ lt=< gt=> ll=≪ gg=≫ equiv=≡ sim=∼ simeq=≃ approx=≈ cong=≅ propto=∝
-in=∈ notin=∉ ni=∋ subset=⊂ supset=⊃ subseteq=⊆ supseteq=⊇ mid=∣ nmid=∤ parallel=∥ perp=⊥ vdash=⊢ models=⊨ leftarrow=← gets=←
+in=∈ notin=∉ ni=∋ subset=⊂ supset=⊃ subseteq=⊆ supseteq=⊇ mid=∣ nmid=∤ parallel=∥ perp=⊥ vdash=⊢ leftarrow=← gets=←
 rightarrow=→ to=→ leftrightarrow=↔ uparrow=↑ downarrow=↓ Leftarrow=⇐ Rightarrow=⇒ implies=⟹ impliedby=⟸ Leftrightarrow=⇔ iff=⟺
-mapsto=↦ longrightarrow=⟶ longleftarrow=⟵ Longrightarrow=⟹ hookrightarrow=↪ rightharpoonup=⇀ sum=∑ prod=∏ coprod=∐ int=∫ iint=∬
-iiint=∭ oint=∮ bigcup=⋃ bigcap=⋂ bigoplus=⨁ bigotimes=⨂ bigvee=⋁ bigwedge=⋀ ldots=… dots=… cdots=⋯ vdots=⋮ ddots=⋱ langle=⟨ rangle=⟩
-lfloor=⌊ rfloor=⌋ lceil=⌈ rceil=⌉ lvert=| rvert=| vert=| lVert=‖ rVert=‖ Vert=‖ lbrace={ rbrace=} lbrack=[ rbrack=] backslash=∖
-therefore=∴ because=∵ square=□ blacksquare=■ checkmark=✓ colon=: lesssim=≲ gtrsim=≳ doteq=≐ triangleq=≜ coloneqq=≔ qed=∎
+mapsto=↦ longrightarrow=⟶ Longrightarrow=⟹ sum=∑ prod=∏ int=∫ iint=∬ oint=∮ bigcup=⋃ bigcap=⋂ bigoplus=⨁ bigvee=⋁ bigwedge=⋀ ldots=… dots=… cdots=⋯ vdots=⋮ ddots=⋱ langle=⟨ rangle=⟩
+lfloor=⌊ rfloor=⌋ lceil=⌈ rceil=⌉ lvert=| rvert=| vert=| lVert=‖ rVert=‖ Vert=‖ lbrace={ rbrace=} backslash=∖
+therefore=∴ because=∵ square=□ checkmark=✓ colon=:
 `);
 
 export const FUNCTIONS = new Set(
@@ -22,7 +21,7 @@ export const FUNCTIONS = new Set(
 );
 
 // What has its index below and its exponent above.
-export const LIMITS = new Set("sum prod coprod bigcup bigcap bigoplus bigotimes bigvee bigwedge lim liminf limsup max min sup inf argmax argmin underbrace overbrace".split(" "));
+export const LIMITS = new Set("sum prod bigcup bigcap bigoplus bigvee bigwedge lim liminf limsup max min sup inf argmax argmin underbrace overbrace".split(" "));
 
 export const SPACES = { ",": ".17em", ":": ".22em", ";": ".28em", "!": "-.17em", " ": ".25em", quad: "1em", qquad: "2em" };
 

@@ -11,7 +11,7 @@ const STATE_MS = 500; // between two words on how fast it goes
 const SPOKEN = 1500; // characters of a block that are read out
 
 export class MessageView {
-  // `actions`: run(message), siblings(message), branch, edit, regenerate, proceed, writtenElsewhere.
+  // `actions` is the chat that the message is in.
   constructor(message, actions) {
     this.message = message;
     this.actions = actions;

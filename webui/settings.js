@@ -198,5 +198,5 @@ function select(id, choices, chosen, onchange) {
 }
 
 function resetButton(label, action) {
-  return iconButton("reset", t("reset", { name: label }), action);
+  return iconButton("again", t("reset", { name: label }), action);
 }

@@ -95,7 +95,8 @@ class Tab:
         found: dict[str, list[Any]] = self.page.evaluate(
             """async () => {
                 const name = (await indexedDB.databases()).find((one) => one.name.startsWith("solofile-")).name;
-                const db = await new Promise((done) => { const r = indexedDB.open(name); r.onsuccess = () => done(r.result); });
+                const opened = indexedDB.open(name);
+                const db = await new Promise((done) => { opened.onsuccess = () => done(opened.result); });
                 const all = (table) => new Promise((done) => {
                     const r = db.transaction(table).objectStore(table).getAll(); r.onsuccess = () => done(r.result); });
                 const result = {};

@@ -46,7 +46,10 @@ def pictures(browser: Any, folder: Path) -> None:
             site = Site()
             site.start()
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB", reduced_motion="reduce"
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                locale="en-GB",
+                reduced_motion="reduce",
             )
             tab = Tab(context.new_page(), site)
             for part, picture in parts(tab, narrow=width < 800):
@@ -104,18 +107,22 @@ def parts(tab: Tab, narrow: bool) -> Any:
         if narrow and page.locator("#close-side:visible").count():
             page.click("#close-side")
         site.engine.on("GET", "/props", props(image=True))
-        page.set_input_files("#files", [{"name": "notes.md", "mimeType": "text/markdown", "buffer": b"some notes " * 400}])
+        page.set_input_files(
+            "#files", [{"name": "notes.md", "mimeType": "text/markdown", "buffer": b"some notes " * 400}]
+        )
         tab.type("Sum up these notes in three sentences.")
 
     def failed() -> None:
-        site.engine.become("failed", 0.4, "The model needs 9.1 GB of memory, and 3.2 GB are free: close other programs.")
+        site.engine.become(
+            "failed", 0.4, "The model needs 9.1 GB of memory, and 3.2 GB are free: close other programs."
+        )
         page.goto(site.url)
         page.locator("#load-remedy:visible").wait_for()
 
     yield from {
         "loading": loading, "empty": empty, "chat": chat, "top": top, "side": side, "settings": opened("#settings"),
-        "about": opened("#about"), "prompts": opened("#prompts"), "shortcuts": opened("#shortcuts"), "attached": attached,
-        "failed": failed,
+        "about": opened("#about"), "prompts": opened("#prompts"), "shortcuts": opened("#shortcuts"),
+        "attached": attached, "failed": failed,
     }.items()  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The real app over the scripted engine, with what the page asks beside llama.cpp's own routes.
 
-`Site` starts, stops and starts it again at one port. Its `about`, `status` and the answers of its engine are what a test
-wants them to be.
+`Site` starts, stops and starts it again at one port. Its `about`, its `status` and the answers of its engine are what
+a test wants them to be.
 """
 
 from __future__ import annotations
@@ -163,7 +163,11 @@ class Site:
     def _status(self, _environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         state = self.engine.state()
         name = self.about.get("title", "Tiny model")
-        return _json(start, 200, {"phase": state.phase, "progress": state.progress, "message": state.message, "name": name} | self.status)
+        return _json(
+            start,
+            200,
+            {"phase": state.phase, "progress": state.progress, "message": state.message, "name": name} | self.status,
+        )
 
     def _about(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         if self.keys and environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ") not in self.keys:

@@ -20,12 +20,18 @@ def violations(tab: Tab) -> list[str]:
     tab.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8") + "\n;0")
     found = tab.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
-    return [f"{one['id']}: {node['html'][:150]} {node.get('failureSummary', '')[:300]}" for one in serious for node in one["nodes"]]
+    return [
+        f"{one['id']}: {node['html'][:150]} {node.get('failureSummary', '')[:300]}"
+        for one in serious
+        for node in one["nodes"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1100])
-def test_axe_finds_nothing(site: Site, open_page: OpenPage, new_context: Callable[..., Any], scheme: str, width: int) -> None:
+def test_axe_finds_nothing(
+    site: Site, open_page: OpenPage, new_context: Callable[..., Any], scheme: str, width: int
+) -> None:
     context = new_context(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
     site.engine.become("loading", 0.3)
     site.status = {"hardware": "2 cores", "choice": "Kernels: x64"}
@@ -115,7 +121,10 @@ def test_focus_is_seen(tab: Tab) -> None:
     seen = set()
     for _ in range(14):
         tab.page.keyboard.press("Tab")
-        style = tab.page.evaluate("(({ outlineStyle, outlineWidth }) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))")
+        style = tab.page.evaluate(
+            "(({ outlineStyle, outlineWidth }) => [outlineStyle, outlineWidth])"
+            "(getComputedStyle(document.activeElement))"
+        )
         name = tab.page.evaluate("document.activeElement.id || document.activeElement.className")
         seen.add(name)
         if name not in {"", "text", "scroller"}:  # the body's turn; the message's frame shows it; it is only scrolled
@@ -128,7 +137,9 @@ def test_focus_stays_in_a_dialog_and_comes_back(tab: Tab) -> None:
     tab.page.keyboard.press("Enter")
     for _ in range(9):
         tab.page.keyboard.press("Tab")
-        assert tab.page.evaluate("document.activeElement === document.body || Boolean(document.activeElement.closest('dialog'))")
+        assert tab.page.evaluate(
+            "document.activeElement === document.body || Boolean(document.activeElement.closest('dialog'))"
+        )
     tab.page.keyboard.press("Escape")
     assert tab.page.evaluate("document.activeElement.id") == "about"
 
@@ -144,7 +155,9 @@ def test_answers_are_read_out_block_by_block(tab: Tab) -> None:
 def test_right_to_left(tab: Tab) -> None:
     tab.site.answer(talk(["مرحبا بالعالم\n\n- واحد\n- اثنان\n\n```py\nx = 1\n```\n\nHello"]))
     tab.send("قل مرحبا")
-    directions = tab.last(".body").evaluate("(body) => [...body.children].map((one) => getComputedStyle(one.querySelector('code') ?? one).direction)")
+    directions = tab.last(".body").evaluate(
+        "(body) => [...body.children].map((one) => getComputedStyle(one.querySelector('code') ?? one).direction)"
+    )
     assert directions == ["rtl", "rtl", "ltr", "ltr"]
     assert tab.page.locator(".typed").evaluate("(one) => getComputedStyle(one).direction") == "rtl"
     assert tab.page.locator("#chats .chat span").evaluate("(one) => getComputedStyle(one).direction") == "rtl"
@@ -155,17 +168,21 @@ def test_right_to_left(tab: Tab) -> None:
 @pytest.mark.parametrize("width", [360, 600, 820, 1440, 2560])
 def test_nothing_is_cut_off(site: Site, open_page: OpenPage, new_context: Callable[..., Any], width: int) -> None:
     tab = open_page(in_context=new_context(viewport={"width": width, "height": 700}))
-    site.answer(talk([ANSWER + "\n\n" + "x" * 300 + "\n\n| " + " | ".join("wide" * 4 for _ in range(12)) + " |\n|" + "-|" * 12]))
+    site.answer(
+        talk([ANSWER + "\n\n" + "x" * 300 + "\n\n| " + " | ".join("wide" * 4 for _ in range(12)) + " |\n|" + "-|" * 12])
+    )
     tab.send("y" * 200)
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.page.evaluate("document.querySelector('#scroller').scrollWidth <= document.querySelector('#scroller').clientWidth")
+    assert tab.page.evaluate(
+        "document.querySelector('#scroller').scrollWidth <= document.querySelector('#scroller').clientWidth"
+    )
     for selector in ("#text", "#send", "#attach"):
         box = tab.page.locator(selector).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= 700
 
 
-def test_the_drawer(site: Site, open_page: OpenPage, new_context: Callable[..., Any]) -> None:
+def test_the_drawer(open_page: OpenPage, new_context: Callable[..., Any]) -> None:
     tab = open_page(in_context=new_context(viewport={"width": 360, "height": 700}))
     tab.send("Hi")
     assert tab.page.locator("#side").is_hidden()

@@ -13,15 +13,18 @@ from stand_in import Site, props
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-BMP = bytes.fromhex("424d3a000000000000003600000028000000010000000100000001001800000000000400000000000000000000000000000000000000ff00ff00")
+BMP = bytes.fromhex(
+    "424d3a000000000000003600000028000000010000000100000001001800000000000400000000000000000000000000000000000000ff00ff00"
+)
 
 GIVE = """([kind, name, type, base64]) => {
     const bytes = Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], name, { type }));
     const target = kind === "paste" ? document.querySelector("#text") : document.querySelector("#log");
-    const event = kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
-        : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+    const common = { bubbles: true, cancelable: true };
+    const event = kind === "paste" ? new ClipboardEvent("paste", { ...common, clipboardData: data })
+        : new DragEvent("drop", { ...common, dataTransfer: data });
     target.dispatchEvent(event);
 }"""
 
@@ -92,7 +95,12 @@ def test_a_pdf_that_cannot_be_read(site: Site, open_page: Callable[..., Tab], wa
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [("grün".encode(), "grün"), ("grün".encode("utf-16"), "grün"), ("grün".encode("latin-1"), "grün"), (b"\xef\xbb\xbfx", "x")],
+    [
+        ("grün".encode(), "grün"),
+        ("grün".encode("utf-16"), "grün"),
+        ("grün".encode("latin-1"), "grün"),
+        (b"\xef\xbb\xbfx", "x"),
+    ],
 )
 def test_encodings(tab: Tab, content: bytes, text: str) -> None:
     attach(tab, "x.txt", content, "text/plain")
@@ -125,7 +133,10 @@ def test_pictures_and_sound(site: Site, open_page: Callable[..., Tab]) -> None:
     png, bmp, wav, words = tab.site.asked[0]["messages"][1]["content"]
     assert png == {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(PNG).decode()}}
     assert bmp["image_url"]["url"].startswith("data:image/png;base64,")  # llama.cpp reads no BMP in all its forms
-    assert wav == {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"RIFFdata").decode(), "format": "wav"}}
+    assert wav == {
+        "type": "input_audio",
+        "input_audio": {"data": base64.b64encode(b"RIFFdata").decode(), "format": "wav"},
+    }
     assert words == {"type": "text", "text": "What is it?"}
     assert tab.page.locator(".message.user img").count() == 2
 

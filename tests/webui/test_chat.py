@@ -187,7 +187,13 @@ def test_a_warning_before_the_context_is_full(tab: Tab) -> None:
 def test_a_context_that_is_full(tab: Tab, watch: Watch) -> None:
     from fake_engine import Script
 
-    error = {"code": 400, "message": "too long", "type": "exceed_context_size_error", "n_prompt_tokens": 5000, "n_ctx": 4096}
+    error = {
+        "code": 400,
+        "message": "too long",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 5000,
+        "n_ctx": 4096,
+    }
     tab.site.answer(Script([json.dumps({"error": error}).encode()], 400))
     watch.expected.append("400")
     tab.send("Much")
@@ -217,7 +223,13 @@ def test_the_reader_may_scroll_up_meanwhile(tab: Tab) -> None:
     tab.site.answer(talk([f"line {number}\n\n" for number in range(200)], delay=0.015))
     tab.send("Talk", wait=False)
     tab.last(".body").get_by_text("line 50", exact=True).wait_for()
-    assert tab.page.evaluate("(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(document.querySelector('#scroller'))") < 100
+    assert (
+        tab.page.evaluate(
+            "(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)"
+            "(document.querySelector('#scroller'))"
+        )
+        < 100
+    )
     tab.page.locator("#scroller").hover()
     tab.page.mouse.wheel(0, -2000)
     tab.page.locator("#to-end").wait_for()

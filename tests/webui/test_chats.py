@@ -118,7 +118,9 @@ def saved(tab: Tab, act: Callable[[], None]) -> Any:
     return waiting.value
 
 
-def test_export_and_import_as_json(tab: Tab, open_page: OpenPage, new_context: Callable[..., Any], tmp_path: Path) -> None:
+def test_export_and_import_as_json(
+    tab: Tab, open_page: OpenPage, new_context: Callable[..., Any], tmp_path: Path
+) -> None:
     tab.site.answer(talk(["first"], reasoning=["hm"]), talk(["second"]))
     tab.send("Hi")
     tab.last("footer").get_by_role("button", name="Answer again").click()
@@ -172,12 +174,16 @@ def test_hostile_imports(tab: Tab, tmp_path: Path) -> None:
         path.write_text(text, "utf-8")
         import_file(tab, path)
         tab.page.get_by_text("bad.json holds no chats").last.wait_for()
-    evil = {"id": {"x": 1}, "title": ["t"], "pinned": "yes", "updated": -1, "system": 4, "chosen": {"": 5}, "messages": [
+    picture = {"kind": "image", "data": "javascript:1", "name": 3}
+    messages = [
         {"id": "a", "parent": "a", "role": "system", "content": "x"},
-        {"id": "b", "parent": "nowhere", "role": "user", "content": {"no": "text"}, "files": [{"kind": "image", "data": "javascript:1", "name": 3}]},
-        {"id": "c", "parent": "b", "role": "assistant", "content": "<img src=x onerror=alert(1)>", "stats": "none", "created": "x"},
-        7, None,
-    ]}  # fmt: skip
+        {"id": "b", "parent": "nowhere", "role": "user", "content": {"no": "text"}, "files": [picture]},
+        {"id": "c", "parent": "b", "role": "assistant", "content": "<img src=x onerror=alert(1)>", "stats": "none"},
+        7,
+        None,
+    ]
+    evil = {"id": {"x": 1}, "title": ["t"], "pinned": "yes", "updated": -1, "system": 4, "chosen": {"": 5}}
+    evil["messages"] = messages
     path.write_text(json.dumps({"format": "solofile-chats", "chats": [evil, None]}), "utf-8")
     import_file(tab, path)
     tab.page.get_by_text("1 chat was imported.").wait_for()

@@ -28,7 +28,13 @@ def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage)
     place = tab.page.locator("#loading")
     place.get_by_role("heading", name="Tiny model is being loaded").wait_for()
     text = place.inner_text()
-    for words in ("25 %", "4.7 GB", "8 cores, 32 GB", "Kernels: haswell", "1.2 GB of 4.7 GB read, 150 MB/s, about 23 seconds left"):
+    for words in (
+        "25 %",
+        "4.7 GB",
+        "8 cores, 32 GB",
+        "Kernels: haswell",
+        "1.2 GB of 4.7 GB read, 150 MB/s, about 23 seconds left",
+    ):
         assert words in text, words
     assert tab.page.locator("#progress").evaluate("(bar) => bar.value") == 0.25
     loading.engine.become("loading", 0.5)
@@ -39,13 +45,15 @@ def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage)
     assert tab.answers() == ["Hello there."]
 
 
-def test_old_servers_say_less(loading: Site, open_page: OpenPage) -> None:
+@pytest.mark.usefixtures("loading")
+def test_old_servers_say_less(open_page: OpenPage) -> None:
     tab = open_page(ready=False)
     tab.page.locator("#loading").get_by_text("You can already write").wait_for()
     assert tab.page.locator("#load-facts dt").count() == 0
 
 
-def test_the_field_is_ready_before_the_model(loading: Site, open_page: OpenPage) -> None:
+@pytest.mark.usefixtures("loading")
+def test_the_field_is_ready_before_the_model(open_page: OpenPage) -> None:
     tab = open_page(ready=False)
     tab.page.locator("#loading:visible").wait_for()
     assert tab.page.evaluate("document.activeElement.id") == "text"
@@ -86,7 +94,7 @@ def test_a_load_that_fails(site: Site, open_page: OpenPage) -> None:
     assert tab.page.locator("#progress").is_hidden()
 
 
-def test_the_key_is_asked_for_once(site: Site, open_page: OpenPage, context: Any, watch: Watch) -> None:
+def test_the_key_is_asked_for_once(site: Site, open_page: OpenPage, watch: Watch) -> None:
     watch.expected.append("401")
     site.keys = ("secret",)
     tab = open_page(ready=False)
@@ -123,7 +131,7 @@ def test_under_a_prefix(site: Site, open_page: OpenPage) -> None:
     assert f"{site.url}v1/chat/completions" in tab.page.locator("dialog pre").first.inner_text()
 
 
-def test_first_paint(site: Site, open_page: OpenPage, new_context: Callable[..., Any]) -> None:
+def test_first_paint(open_page: OpenPage, new_context: Callable[..., Any]) -> None:
     """Under 300 ms from the first byte, with a cold cache; the field has the focus by then."""
     times = []
     for _ in range(3):
@@ -141,7 +149,10 @@ def test_first_paint(site: Site, open_page: OpenPage, new_context: Callable[...,
 def test_a_second_visit_fetches_nothing_anew(tab: Tab) -> None:
     tab.page.reload()
     tab.wait_ready()
-    sizes = tab.page.evaluate("performance.getEntriesByType('resource').filter((one) => /\\.(js|css)$/.test(one.name)).map((one) => one.transferSize)")
+    sizes = tab.page.evaluate(
+        "performance.getEntriesByType('resource')"
+        ".filter((one) => /\\.(js|css)$/.test(one.name)).map((one) => one.transferSize)"
+    )
     assert len(sizes) > 20
     assert sum(sizes) < 20_000, "files came again instead of a 304"
 

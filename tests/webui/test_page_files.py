@@ -19,9 +19,12 @@ from solofile.runtime.page import FILES, page_file
 
 WEBUI = Path(__file__).parents[2] / "webui"
 VENDOR = WEBUI / "vendor"
-LIMIT = 200 * 1024
+LIMIT = 200_000
+"""Bytes, before compression, of all that a browser may ask for."""
 NOT_SERVED = {"__init__.py", "vendor/manifest.json"}
-STRING = re.compile(r"//[^\n]*|\"((?:\\.|[^\"\\\n])*)\"|'((?:\\.|[^'\\\n])*)'|`((?:\\.|[^`\\])*)`|/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\n])+/[a-z]*")
+STRING = re.compile(
+    r"//[^\n]*|\"((?:\\.|[^\"\\\n])*)\"|'((?:\\.|[^'\\\n])*)'|`((?:\\.|[^`\\])*)`|/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\n])+/[a-z]*"
+)
 
 OWN = sorted(name for name in FILES if name.endswith(".js") and not name.startswith(("vendor/", "languages/")))
 
@@ -36,7 +39,9 @@ def test_weight() -> None:
 
 
 def test_every_file_is_served_or_is_a_license() -> None:
-    there = {path.relative_to(WEBUI).as_posix() for path in WEBUI.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    there = {
+        path.relative_to(WEBUI).as_posix() for path in WEBUI.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }
     assert {name for name in there - set(FILES) - NOT_SERVED if not name.endswith("/LICENSE")} == set()
     assert set(FILES) <= there
 
@@ -60,7 +65,9 @@ def test_libraries_are_those_of_npm(library: dict[str, Any], tmp_path: Path) -> 
     if not shutil.which("npm"):
         pytest.skip("needs npm: install Debian's package npm")
     wanted = f"{library['name']}@{library['version']}"
-    done = subprocess.run(["npm", "pack", "--silent", wanted], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["npm", "pack", "--silent", wanted], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"npm could not fetch {wanted}")
     (archive,) = tmp_path.glob("*.tgz")
@@ -126,7 +133,9 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._inside.append(tag)
-        self.found += [value or "" for name, value in attrs if name in {"title", "alt", "aria-label", "placeholder", "value"}]
+        self.found += [
+            value or "" for name, value in attrs if name in {"title", "alt", "aria-label", "placeholder", "value"}
+        ]
 
     def handle_endtag(self, tag: str) -> None:
         while self._inside and self._inside.pop() != tag:

@@ -93,9 +93,6 @@ def test_a_stall_is_told(site: Site, open_page: OpenPage, context: Any) -> None:
     context.clock.install()
     hold = threading.Event()
 
-    class Held(Script):
-        pass
-
     tab = open_page()
     chunks = [event(choices=[{"index": 0, "delta": {"content": text}}]) for text in ("a", "b")]
     end = event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
@@ -126,10 +123,16 @@ class list_of(list[bytes]):  # noqa: N801 - reads like a function
         return iter(self._make())
 
 
-def test_storage_is_forbidden(site: Site, open_page: OpenPage, context: Any) -> None:
-    context.add_init_script("Object.defineProperty(window, 'indexedDB', { get() { throw new DOMException('no', 'SecurityError'); } });")
-    context.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });")
-    context.add_init_script("Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError'); } });")
+def test_storage_is_forbidden(open_page: OpenPage, context: Any) -> None:
+    context.add_init_script(
+        "Object.defineProperty(window, 'indexedDB', { get() { throw new DOMException('no', 'SecurityError'); } });"
+    )
+    context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
+    )
+    context.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
+    )
     tab = open_page()
     banner = tab.page.locator("[data-banner=store]")
     assert "your chats are lost when it is closed" in banner.inner_text()
@@ -144,7 +147,7 @@ def test_storage_is_forbidden(site: Site, open_page: OpenPage, context: Any) -> 
     assert len(json.loads(waiting.value.path().read_text("utf-8"))["chats"]) == 2
 
 
-def test_storage_is_full(site: Site, open_page: OpenPage, context: Any) -> None:
+def test_storage_is_full(open_page: OpenPage, context: Any) -> None:
     context.add_init_script(
         """const put = IDBObjectStore.prototype.put;
         IDBObjectStore.prototype.put = function (value) {
@@ -200,15 +203,19 @@ def long_chat(tab: Tab, turns: int, words: int) -> None:
     name = tab.page.evaluate("(async () => (await indexedDB.databases()).map(({ name }) => name)[0])()")
     tab.page.evaluate(
         """async ([name, turns, words]) => {
-            const db = await new Promise((done) => { const r = indexedDB.open(name); r.onsuccess = () => done(r.result); });
+            const opened = indexedDB.open(name);
+            const db = await new Promise((done) => { opened.onsuccess = () => done(opened.result); });
             const action = db.transaction(["chats", "messages"], "readwrite");
             const now = Date.now();
-            action.objectStore("chats").put({ id: "long", title: "long", pinned: false, created: now, updated: now, system: null, chosen: {} });
+            const chat = { id: "long", title: "long", pinned: false, created: now, updated: now };
+            action.objectStore("chats").put({ ...chat, system: null, chosen: {} });
             for (let i = 0; i < turns; i++) {
                 const role = i % 2 ? "assistant" : "user";
-                const content = `Number ${i}. ` + "lorem **ipsum** dolor `sit` amet. ".repeat(words / 5) + (i % 2 ? "\\n\\n```py\\nx = 1\\n```" : "");
-                action.objectStore("messages").put({ id: `m${i}`, chat: "long", parent: i ? `m${i - 1}` : "", role, content, reasoning: "",
-                    files: [], state: "done", note: "", stats: null, created: now + i });
+                const code = i % 2 ? "\\n\\n```py\\nx = 1\\n```" : "";
+                const content = `Number ${i}. ` + "lorem **ipsum** dolor `sit` amet. ".repeat(words / 5) + code;
+                const message = { id: `m${i}`, chat: "long", parent: i ? `m${i - 1}` : "", role, content };
+                const rest = { reasoning: "", files: [], state: "done", note: "", stats: null, created: now + i };
+                action.objectStore("messages").put({ ...message, ...rest });
             }
             await new Promise((done) => { action.oncomplete = done; });
             db.close();
@@ -239,6 +246,7 @@ def test_a_conversation_of_100_000_tokens(tab: Tab) -> None:
     spent = tab.page.evaluate(
         """async () => { const begin = performance.now(); document.querySelector("#new").click();
         await new Promise(requestAnimationFrame); document.querySelector("#chats .chat").click();
-        await new Promise((done) => setTimeout(() => requestAnimationFrame(done))); return performance.now() - begin; }"""
+        await new Promise((done) => setTimeout(() => requestAnimationFrame(done)));
+        return performance.now() - begin; }"""
     )
     assert spent < 1000, spent

@@ -25,7 +25,10 @@ def test_every_parameter_is_sent(tab: Tab) -> None:
     tab.send("Hi")
     asked = tab.site.asked[0]
     assert {name: asked[name] for name in NUMBERS} == NUMBERS
-    assert asked["response_format"] == {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+    assert asked["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": {"type": "object"}},
+    }
     tab.page.reload()
     tab.wait_ready()
     tab.send("Again")
@@ -57,7 +60,11 @@ def test_reset_one_and_all(tab: Tab) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("temperature", "5", "This must be from 0 to 2."), ("top_k", "1.5", "whole number"), ("top_p", "-1", "from 0 to 1")],
+    [
+        ("temperature", "5", "This must be from 0 to 2."),
+        ("top_k", "1.5", "whole number"),
+        ("top_p", "-1", "from 0 to 1"),
+    ],
 )
 def test_wrong_values_are_not_sent(tab: Tab, field: str, value: str, words: str) -> None:
     tab.page.click("#settings")
@@ -158,7 +165,7 @@ def test_german(tab: Tab) -> None:
     assert tab.page.locator("#new").inner_text() == "Neuer Chat"
 
 
-def test_the_language_of_the_browser(site: Site, open_page: Callable[..., Tab], new_context: Callable[..., object]) -> None:
+def test_the_language_of_the_browser(open_page: Callable[..., Tab], new_context: Callable[..., object]) -> None:
     assert open_page(in_context=new_context(locale="de-AT")).page.locator("#new").inner_text() == "Neuer Chat"
     assert open_page(in_context=new_context(locale="fr-FR")).page.locator("#new").inner_text() == "New chat"
 
@@ -181,7 +188,8 @@ def test_about(tab: Tab) -> None:
     tab.page.click("#about")
     text = tab.page.locator("dialog").inner_text()
     for words in (
-        "Tiny-1B", "Apache-2.0", "1.2 B", "Q4_K_M", "4,096 tokens", "807.7 MB", "0.5.0, 0c1e570", "2 cores, 8 GB of memory",
+        "Tiny-1B", "Apache-2.0", "1.2 B", "Q4_K_M", "4,096 tokens", "807.7 MB", "0.5.0, 0c1e570",
+        "2 cores, 8 GB of memory",
         "haswell chosen", "unchecked: start with --verify", "10 minutes after its last page is closed",
     ):  # fmt: skip
         assert words in text, words

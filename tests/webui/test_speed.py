@@ -52,7 +52,16 @@ def test_a_long_answer_stays_smooth(tab: Tab) -> None:
     after = figures()
     frames = after["frames"] - before["frames"]
     script = 1000 * (after["ScriptDuration"] - before["ScriptDuration"]) / frames
-    layout = 1000 * (after["LayoutDuration"] + after["RecalcStyleDuration"] - before["LayoutDuration"] - before["RecalcStyleDuration"]) / frames
+    layout = (
+        1000
+        * (
+            after["LayoutDuration"]
+            + after["RecalcStyleDuration"]
+            - before["LayoutDuration"]
+            - before["RecalcStyleDuration"]
+        )
+        / frames
+    )
     print(f"{len(pieces)} tokens in {frames} frames: {script:.2f} ms of script and {layout:.2f} ms of layout a frame")
     assert frames > 200
     assert script <= FRAME_MS, script
