@@ -160,8 +160,9 @@ class App {
   }
 
   changedElsewhere(id, removed) {
+    if (removed) this.answers.stop(id);
     this.sidebar.draw();
-    if (id !== this.chat.id || this.chat.answering) return;
+    if (id !== this.chat.id || (this.chat.answering && !removed)) return;
     if (removed) this.newChat();
     else if (!document.querySelector(".editor")) this.chat.show(true);
   }

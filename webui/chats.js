@@ -9,6 +9,7 @@ export class Chats {
     this.list = new Map(); // the metas, by id
     this.open = new Map(); // the conversations that were looked at, by id
     this.mine = new Set(); // messages that this tab writes just now
+    this.removed = new Set(); // an answer under way must not bring them back
     this.elsewhere = new Map(); // messages that another tab writes just now, and when it last did
     this.onChange = onChange;
     this.channel = new BroadcastChannel(name);
@@ -18,7 +19,8 @@ export class Chats {
   async load() {
     for (const meta of await this.store.all("chats")) {
       const known = this.list.get(meta.id);
-      if (known) Object.assign(known, meta);
+      // Which branches are shown here stays as it is, whatever another tab shows.
+      if (known) Object.assign(known, meta, { chosen: { ...meta.chosen, ...known.chosen } });
       else this.list.set(meta.id, meta);
     }
   }
@@ -35,9 +37,10 @@ export class Chats {
 
   // Keep the meta and `messages` of a conversation.
   async save(conversation, messages = []) {
+    if (messages.length && !this.removed.has(conversation.id)) await this.store.put("messages", messages);
+    if (this.removed.has(conversation.id)) return;
     this.list.set(conversation.id, conversation.meta);
     this.open.set(conversation.id, conversation);
-    if (messages.length) await this.store.put("messages", messages);
     await this.store.put("chats", [conversation.meta]);
     const written = messages.filter((message) => message.state === "streaming").map((message) => message.id);
     this.channel.postMessage({ chat: conversation.id, written });
@@ -52,12 +55,20 @@ export class Chats {
   async remove(id) {
     const meta = this.list.get(id);
     const messages = await this.store.all("messages", id);
-    this.list.delete(id);
-    this.open.delete(id);
+    this.forget(id);
     await this.store.remove("chats", [id]);
     await this.store.remove("messages", messages.map((message) => message.id));
     this.channel.postMessage({ chat: id, removed: true });
-    return () => this.save(new Conversation(meta, messages), messages);
+    return () => {
+      this.removed.delete(id);
+      return this.save(new Conversation(meta, messages), messages);
+    };
+  }
+
+  forget(id) {
+    this.removed.add(id);
+    this.list.delete(id);
+    this.open.delete(id);
   }
 
   // The ids of chats whose title or text has every word of `query`.
@@ -74,10 +85,9 @@ export class Chats {
 
   async hear({ chat, removed, written = [] }) {
     for (const id of written) this.elsewhere.set(id, Date.now());
-    if (removed) {
-      this.list.delete(chat);
-      this.open.delete(chat);
-    } else {
+    if (removed) this.forget(chat);
+    else {
+      this.removed.delete(chat);
       await this.load();
       await this.merge(chat);
     }

@@ -6,13 +6,13 @@ import { t } from "./strings.js";
 import { tokenizeWith } from "./vendor/speed-highlight/tokenize.js";
 
 const LANGUAGES = {
-  bash: "bash", c: "c", css: "css", diff: "diff", go: "go", java: "java", js: "js", json: "json", lua: "lua", py: "py", rs: "rs",
-  sql: "sql", toml: "toml", xml: "xml", yaml: "yaml",
+  bash: "bash", c: "c", css: "css", diff: "diff", go: "go", java: "java", js: "js", json: "json", py: "py", rs: "rs",
+  sql: "sql", xml: "xml", yaml: "yaml",
   // what people call them, and near relations
   "c++": "c", cpp: "c", cc: "c", h: "c", hpp: "c", "c#": "java", cs: "java", csharp: "java", kotlin: "java", scala: "java", swift: "java",
   dockerfile: "bash", docker: "bash", makefile: "bash", make: "bash", sh: "bash", shell: "bash", zsh: "bash", console: "bash",
   golang: "go", html: "xml", svg: "xml", javascript: "js", jsx: "js", mjs: "js", node: "js", ts: "js", tsx: "js", typescript: "js",
-  jsonc: "json", patch: "diff", python: "py", python3: "py", rust: "rs", ini: "toml", yml: "yaml",
+  jsonc: "json", patch: "diff", python: "py", python3: "py", rust: "rs", ini: "yaml", toml: "yaml", yml: "yaml",
 };
 const MAX_COLOURED = 100_000; // characters
 

@@ -20,6 +20,8 @@ export class Log {
     this.following = true;
     this.earlier = textButton(t("earlier"), () => this.drawEarlier(), { class: "plain", id: "earlier" });
     new IntersectionObserver(([entry]) => entry.isIntersecting && this.drawEarlier(), { root: this.scroller, rootMargin: "600px" }).observe(this.earlier);
+    // What is drawn late, or grows, must not carry the end away.
+    new ResizeObserver(() => this.following && this.toEnd()).observe(this.list);
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     $("to-end").addEventListener("click", () => this.toEnd());
   }
@@ -78,7 +80,7 @@ export class Log {
     this.frame = 0;
     this.views.get(message.id)?.end();
     if (this.following) this.toEnd();
-    announce(t("answerDone"));
+    announce(message.state === "done" ? t("answerDone") : (this.views.get(message.id)?.state.textContent ?? ""));
   }
 
   toEnd() {

@@ -112,6 +112,25 @@ def test_delete_and_undo(tab: Tab) -> None:
     assert {one["content"] for one in tab.stored()["messages"]} == {"apples", "Hello there."}
 
 
+def test_delete_while_it_is_answered(tab: Tab, open_page: OpenPage) -> None:
+    tab.site.answer(talk(["piece "] * 400, delay=0.05))
+    tab.send("apples", wait=False)
+    tab.last(".body").get_by_text("piece").wait_for()
+    tab.chat_menu("apples", "Delete")
+    tab.page.get_by_text("The chat was deleted.").wait_for()
+    assert wait_until(lambda: len(tab.site.engine.cancelled) == 1)
+    tab.page.wait_for_timeout(300)
+    assert tab.chats() == []
+    tab.send("pears", wait=False)
+    tab.last(".body").get_by_text("piece").wait_for()
+    other = open_page()
+    other.chat_menu("pears", "Delete")
+    assert wait_until(lambda: tab.chats() == [] and tab.answers() == [])
+    assert wait_until(lambda: len(tab.site.engine.cancelled) == 2)
+    tab.page.wait_for_timeout(1500)
+    assert (tab.stored()["chats"], tab.stored()["messages"]) == ([], [])
+
+
 def saved(tab: Tab, act: Callable[[], None]) -> Any:
     with tab.page.expect_download() as waiting:
         act()

@@ -24,7 +24,8 @@ def server(smollm2_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def tab(server: Running, context: Any, site: Any) -> Tab:
+def tab(server: Running, context: Any, site: Any, watch: Watch) -> Tab:
+    watch.expected.append("404.*solofile/events")  # a server without it is tried once
     made = Tab(context.new_page(), site)
     made.page.set_default_timeout(60_000)
     made.page.goto(server.url)
@@ -86,13 +87,13 @@ def test_a_file_is_counted_and_read(tab: Tab) -> None:
 def test_too_long_for_the_context(tab: Tab, watch: Watch) -> None:
     watch.expected.append("400")
     tab.send("word " * 4000)
-    assert "the model can hold 2,048" in tab.last(".state").inner_text()
+    tab.last(".state").get_by_text("the model can hold 2,048").wait_for()
 
 
 def test_the_key_of_the_real_server(
     smollm2_bundle: Path, context: Any, site: Any, watch: Watch, tmp_path: Path
 ) -> None:
-    watch.expected.append("401")
+    watch.expected += ["401", "404.*solofile/events"]
     environment = {**os.environ, "SOLOFILE_CACHE": str(tmp_path / "solofile")}
     with serve([smollm2_bundle, "--server", "--api-key", "secret"], environment) as running:
         tab = Tab(context.new_page(), site)
