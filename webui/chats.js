@@ -37,18 +37,14 @@ export class Chats {
 
   // Keep the meta and `messages` of a conversation.
   async save(conversation, messages = []) {
-    if (messages.length && !this.removed.has(conversation.id)) await this.store.put("messages", messages);
     if (this.removed.has(conversation.id)) return;
     this.list.set(conversation.id, conversation.meta);
     this.open.set(conversation.id, conversation);
+    if (messages.length) await this.store.put("messages", messages);
+    if (this.removed.has(conversation.id)) return;
     await this.store.put("chats", [conversation.meta]);
     const written = messages.filter((message) => message.state === "streaming").map((message) => message.id);
     this.channel.postMessage({ chat: conversation.id, written });
-  }
-
-  async touch(conversation) {
-    conversation.meta.updated = Date.now();
-    await this.save(conversation);
   }
 
   // Removes a chat; gives what brings it back.

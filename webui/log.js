@@ -19,11 +19,12 @@ export class Log {
     this.growing = null;
     this.following = true;
     this.earlier = textButton(t("earlier"), () => this.drawEarlier(), { class: "plain", id: "earlier" });
-    new IntersectionObserver(([entry]) => entry.isIntersecting && this.drawEarlier(), { root: this.scroller, rootMargin: "600px" }).observe(this.earlier);
+    this.observer = new IntersectionObserver((all) => all.at(-1).isIntersecting && this.drawEarlier(), { root: this.scroller, rootMargin: "600px" });
     // What is drawn late, or grows, must not carry the end away.
     new ResizeObserver(() => this.following && this.toEnd()).observe(this.list);
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    $("to-end").addEventListener("click", () => this.toEnd());
+    this.endButton = $("to-end");
+    this.endButton.addEventListener("click", () => this.toEnd());
   }
 
   // Draws `messages` and goes to their end, or stays where the reader is.
@@ -43,6 +44,9 @@ export class Log {
     if (this.hidden.length) this.list.before(this.earlier);
     else this.earlier.remove();
     this.earlier.textContent = t("earlier");
+    // Watched anew, it is reported even where it is still in sight.
+    this.observer.disconnect();
+    this.observer.observe(this.earlier);
   }
 
   drawEarlier() {
@@ -86,13 +90,13 @@ export class Log {
   toEnd() {
     this.following = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
-    $("to-end").hidden = true;
+    this.endButton.hidden = true;
   }
 
   scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     this.following = scrollHeight - scrollTop - clientHeight < NEAR_END;
-    $("to-end").hidden = this.following;
+    this.endButton.hidden = this.following;
   }
 }
 

@@ -212,7 +212,7 @@ def test_hostile_imports(tab: Tab, tmp_path: Path) -> None:
 
 def test_two_tabs(tab: Tab, open_page: OpenPage) -> None:
     other = open_page()
-    tab.site.answer(talk(["piece "] * 30, delay=0.1), talk(["to the other"]))
+    tab.site.answer(talk(["piece "] * 30, delay=0.06), talk(["to the other"]))
     tab.send("shared", wait=False)
     other.page.locator("#chats .chat", has_text="shared").click()
     other.last(".state").get_by_text("Being written in another tab.").wait_for()

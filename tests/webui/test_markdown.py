@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from html_tree import tree
 from markdown_it import MarkdownIt
-from pages import Tab
+from pages import Tab, Watch
+from stand_in import Site, talk
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any) -> Iterator[tuple[Tab, Watch]]:
+    """One tab for all of these: they look at what becomes of a text, not at what the page keeps."""
+    site, watch = Site(), Watch()
+    site.start()
+    context = browser.new_context(locale="en-GB")
+    context.set_default_timeout(8000)
+    context.on("page", watch.add)
+    tab = Tab(context.new_page(), site)
+    tab.page.goto(site.url)
+    tab.wait_ready()
+    yield tab, watch
+    context.close()
+    site.stop()
+
+
+@pytest.fixture
+def tab(shared: tuple[Tab, Watch]) -> Iterator[Tab]:
+    tab, watch = shared
+    yield tab
+    watch.check()
+
 
 RENDER = """async (text) => {
     const { render } = await import("./markdown.js");
@@ -105,8 +132,6 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text(tab: Tab, text: str) -> None:
-    from stand_in import talk
-
     tab.site.answer(talk([text[index : index + 5] for index in range(0, len(text), 5)]))
     tab.send("Attack")
     tab.last(".body a, .body span").evaluate_all("(all) => all.forEach((one) => one.click && !one.href && one.click())")
@@ -163,8 +188,6 @@ def test_formulas(tab: Tab, source: str, expected: str) -> None:
 
 
 def test_code_is_coloured(tab: Tab) -> None:
-    from stand_in import talk
-
     samples = {
         "python": "def f(): return 'x'", "js": "const a = 1;", "c++": "int main() { return 0; }",
         "sh": "if true; then echo; fi",
@@ -177,4 +200,4 @@ def test_code_is_coloured(tab: Tab) -> None:
     for index, code in enumerate(samples.values()):
         block = tab.page.locator(".body .code code").nth(index)
         block.locator("span[class^=c-]").first.wait_for()
-        assert block.inner_text() == code
+        assert block.text_content() == code

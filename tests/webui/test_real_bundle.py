@@ -13,7 +13,7 @@ from pages import Tab, Watch
 
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
-from running import QUESTION, Running, serve  # noqa: E402
+from running import QUESTION, Running, serve
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +88,3 @@ def test_too_long_for_the_context(tab: Tab, watch: Watch) -> None:
     watch.expected.append("400")
     tab.send("word " * 4000)
     tab.last(".state").get_by_text("the model can hold 2,048").wait_for()
-
-
-def test_the_key_of_the_real_server(
-    smollm2_bundle: Path, context: Any, site: Any, watch: Watch, tmp_path: Path
-) -> None:
-    watch.expected += ["401", "404.*solofile/events"]
-    environment = {**os.environ, "SOLOFILE_CACHE": str(tmp_path / "solofile")}
-    with serve([smollm2_bundle, "--server", "--api-key", "secret"], environment) as running:
-        tab = Tab(context.new_page(), site)
-        tab.page.goto(running.url)
-        tab.page.locator("#key").fill("secret")
-        tab.page.keyboard.press("Enter")
-        tab.wait_ready()
-        tab.page.set_default_timeout(60_000)
-        tab.send(QUESTION)
-        assert "Paris" in tab.answers()[0]

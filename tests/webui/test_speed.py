@@ -36,7 +36,7 @@ def an_answer() -> list[str]:
 
 def test_a_long_answer_stays_smooth(tab: Tab) -> None:
     pieces = an_answer()
-    tab.site.answer(talk(pieces, delay=0.002))
+    tab.site.answer(talk(pieces, delay=0.001))
     session = tab.page.context.new_cdp_session(tab.page)
     session.send("Performance.enable")
     tab.page.evaluate("window.frames0 = 0; (function count() { window.frames0++; requestAnimationFrame(count); })()")
@@ -71,7 +71,7 @@ def test_a_long_answer_stays_smooth(tab: Tab) -> None:
 def test_one_endless_block_of_code(tab: Tab) -> None:
     """The worst case of drawing only the last block: there is but one."""
     pieces = ["```python\n", *["x = 1  # " + "y" * 7 + "\n"] * 2500]
-    tab.site.answer(talk(pieces, delay=0.002))
+    tab.site.answer(talk(pieces, delay=0.001))
     session = tab.page.context.new_cdp_session(tab.page)
     session.send("Performance.enable")
     tab.page.evaluate("window.frames0 = 0; (function count() { window.frames0++; requestAnimationFrame(count); })()")
