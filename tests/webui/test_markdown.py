@@ -198,6 +198,6 @@ def test_code_is_coloured(tab: Tab) -> None:
     tab.site.answer(talk(["\n\n".join(f"```{name}\n{code}\n```" for name, code in samples.items())]))
     tab.send("All languages")
     for index, code in enumerate(samples.values()):
-        block = tab.page.locator(".body .code code").nth(index)
+        block = tab.page.locator(".message.assistant").last.locator(".code code").nth(index)
         block.locator("span[class^=c-]").first.wait_for()
         assert block.text_content() == code
