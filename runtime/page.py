@@ -29,7 +29,7 @@ languages/de.js languages/en.js
 vendor/speed-highlight/tokenize.js
 """
 
-_COLOURED = "bash c css diff go java js json py rs todo xml yaml"
+_COLOURED = "bash c css diff go java js py rs xml yaml"
 
 FILES = {
     name: f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"

@@ -6,7 +6,7 @@ import { Chat } from "./chat.js";
 import { Chats } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { $, download, el, icon } from "./dom.js";
+import { $, download, el, icon, pause } from "./dom.js";
 import { listen, showShortcuts } from "./keyboard.js";
 import { showState, waitForModel } from "./loading.js";
 import { Log } from "./log.js";
@@ -64,13 +64,14 @@ class App {
   }
 
   async becomeReady() {
-    this.about = await this.server.about();
+    this.about = await this.askAbout();
     const name = `solofile-${this.about.digest ?? this.about.name}`;
     const store = await openStore(name, (error) => this.storeTrouble(error));
     this.chats = new Chats(store, name, (id, removed) => this.changedElsewhere(id, removed));
     this.answers.chats = this.sidebar.chats = this.chats;
     await Promise.all([this.chats.load(), this.settings.load(store, this.about), this.prompts.load(store), this.readProps()]);
     this.ready = true;
+    clearBanner("gone");
     this.presence.begin();
     $("quit").hidden = !this.about.can_quit;
     this.tellPort();
@@ -78,6 +79,18 @@ class App {
     if (this.chats.list.has(id) && !this.chat.queue.length) await this.open(id);
     else this.chat.show();
     this.chat.sendQueue();
+  }
+
+  // What the bundle is: asked again where the server has no answer yet.
+  async askAbout() {
+    for (;;) {
+      try {
+        return await this.server.about();
+      } catch (error) {
+        banner("gone", error.message, { bad: true });
+        await pause(2000);
+      }
+    }
   }
 
   async readProps() {
@@ -127,7 +140,6 @@ class App {
 
   newChat() {
     this.chat.open(Conversation.empty());
-    this.sidebar.chosen();
   }
 
   async open(id) {
@@ -228,7 +240,7 @@ class App {
         [t("import"), () => this.askImport(), icon("up")],
       ])),
     };
-    for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+    for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", () => (this.sidebar.chosen(), action()));
     listen({
       newChat: clicks.new,
       search: () => (this.sidebar.toggle(true), $("search").focus()),

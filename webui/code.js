@@ -6,13 +6,13 @@ import { t } from "./strings.js";
 import { tokenizeWith } from "./vendor/speed-highlight/tokenize.js";
 
 const LANGUAGES = {
-  bash: "bash", c: "c", css: "css", diff: "diff", go: "go", java: "java", js: "js", json: "json", py: "py", rs: "rs",
+  bash: "bash", c: "c", css: "css", diff: "diff", go: "go", java: "java", js: "js", py: "py", rs: "rs",
   sql: "sql", xml: "xml", yaml: "yaml",
   // what people call them, and near relations
-  "c++": "c", cpp: "c", cc: "c", h: "c", hpp: "c", "c#": "java", cs: "java", csharp: "java", kotlin: "java", scala: "java", swift: "java",
+  "c++": "c", cpp: "c", cc: "c", h: "c", hpp: "c", cs: "java", csharp: "java", kotlin: "java", scala: "java", swift: "java",
   dockerfile: "bash", docker: "bash", makefile: "bash", make: "bash", sh: "bash", shell: "bash", zsh: "bash", console: "bash",
-  golang: "go", html: "xml", svg: "xml", javascript: "js", jsx: "js", mjs: "js", node: "js", ts: "js", tsx: "js", typescript: "js",
-  jsonc: "json", patch: "diff", python: "py", python3: "py", rust: "rs", ini: "yaml", toml: "yaml", yml: "yaml",
+  golang: "go", html: "xml", svg: "xml", javascript: "js", jsx: "js", ts: "js", tsx: "js", typescript: "js",
+  json: "js", jsonc: "js", patch: "diff", python: "py", python3: "py", rust: "rs", ini: "yaml", toml: "yaml", yml: "yaml",
 };
 const MAX_COLOURED = 100_000; // characters
 
@@ -27,10 +27,10 @@ const SQL = [
 
 const loaded = { sql: SQL };
 
-// Loads the rules that colour `language`, and those of notes in comments.
+// Loads the rules that colour `language`. What they say of languages within it (notes in comments) is left out, which
+// the library takes for plain text of its kind.
 async function loadColours(language) {
-  const load = async (name) => (loaded[name] ??= (await import(`./vendor/speed-highlight/languages/${name}.js`)).default);
-  await Promise.all([language, "todo"].map(load));
+  loaded[language] ??= (await import(`./vendor/speed-highlight/languages/${language}.js`)).default;
 }
 
 export function languageOf(info) {
@@ -50,7 +50,7 @@ export function codeBlock(info, text) {
 // Colours the text of `code`, now if its rules are loaded.
 export function colour(code, language) {
   if (!language || code.textContent.length > MAX_COLOURED) return;
-  if (loaded[language] && loaded.todo) paint(code, language);
+  if (loaded[language]) paint(code, language);
   else loadColours(language).then(() => paint(code, language), () => {}); // with the server gone it stays plain
 }
 

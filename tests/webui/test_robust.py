@@ -166,6 +166,31 @@ def test_storage_is_full(open_page: OpenPage, context: Any) -> None:
     assert wait_until(lambda: bool(tab.answers()) and tab.answers()[0].startswith("long long"))
 
 
+def test_a_server_that_cannot_tell_about_itself_yet(site: Site, open_page: OpenPage, watch: Watch) -> None:
+    watch.expected.append("401")
+    site.about = {"error": "not yet"}
+    fails = [503, 500]
+    known = site._about
+
+    def about(environ: Any, start: Any) -> Any:
+        if not fails:
+            site.about = {"name": "tiny", "digest": "d"}
+            return known(environ, start)
+        watch.expected.append(str(fails[0]))
+        body = json.dumps({"error": {"message": f"trouble {fails[0]}"}}).encode()
+        start(f"{fails.pop(0)} Trouble", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    site._about = about  # type: ignore[method-assign]
+    tab = open_page(ready=False)
+    tab.page.locator("[data-banner=gone]", has_text="trouble 503").wait_for()
+    tab.page.locator("[data-banner=gone]", has_text="trouble 500").wait_for()
+    tab.wait_ready()
+    assert tab.page.locator("[data-banner=gone]").count() == 0
+    tab.send("Hi")
+    assert tab.answers() == ["Hello there."]
+
+
 def test_the_port_moved(site: Site, open_page: OpenPage) -> None:
     site.about["port"] = {"wanted": 8080, "got": 8081, "reason": "Another program has it."}
     tab = open_page()

@@ -192,7 +192,7 @@ export default {
   themeDark: "Dunkel",
 
   // gespeicherte Prompts
-  promptsHint: "Texte, die du wieder verwendest. Sie bleiben in diesem Browser.",
+  promptsHint: "Texte, die du wieder verwendest.",
   promptNew: "Neuer Prompt",
   promptName: "Name",
   promptText: "Text",

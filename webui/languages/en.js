@@ -192,7 +192,7 @@ export default {
   themeDark: "Dark",
 
   // saved prompts
-  promptsHint: "Texts that you use again. They stay in this browser.",
+  promptsHint: "Texts that you use again.",
   promptNew: "New prompt",
   promptName: "Name",
   promptText: "Text",
