@@ -111,12 +111,12 @@ class App {
   }
 
   async serverIs(phase, state) {
+    if (phase === "gone") return banner("gone", t("gone", { name: $("title").textContent }), { bad: true, dismiss: false });
+    clearBanner("gone");
     if (!this.ready) return;
-    if (phase === "gone") return banner("gone", t("gone", { name: this.about.title ?? this.about.name }), { bad: true, dismiss: false });
     showState(state);
     if (phase === "loading") await waitForModel(this.server, () => this.presence.lost());
     else if (phase !== "ready") return;
-    clearBanner("gone");
     // Another bundle may have taken this address: then its page is the right one.
     const about = await this.server.about().catch(() => this.about);
     if (about.digest !== this.about.digest) location.reload();

@@ -26,7 +26,7 @@ const FIELD_KEYS = [["send", "Enter"], ["newLine", "shift+Enter"], ["editLast", 
 // Calls `actions[name]` for a shortcut; one that returns false leaves the key to the browser.
 export function listen(actions) {
   addEventListener("keydown", (event) => {
-    if (event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.isComposing || document.querySelector("dialog[open], :popover-open")) return;
     const pressed = [
       (MAC ? event.metaKey : event.ctrlKey) && "mod", event.altKey && "alt", event.shiftKey && "shift", event.code,
     ].filter(Boolean).join("+");

@@ -53,6 +53,20 @@ def test_escape_stops(tab: Tab) -> None:
     assert wait_until(lambda: len(tab.site.engine.cancelled) == 1)
 
 
+def test_escape_closes_a_menu_first(tab: Tab) -> None:
+    tab.site.answer(talk(["word "] * 400, delay=0.05))
+    tab.send("Talk", wait=False)
+    tab.last(".body").get_by_text("word").wait_for()
+    tab.page.locator("#chats li").hover()
+    tab.page.locator("#chats [aria-haspopup]").click()
+    tab.page.get_by_role("menuitem").first.wait_for()
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("menuitem").first.wait_for(state="detached")
+    assert tab.page.locator("#stop").is_visible()
+    tab.page.keyboard.press("Escape")
+    tab.wait_answer()
+
+
 def test_answer_again_keeps_both(tab: Tab) -> None:
     tab.site.answer(talk(["first"]), talk(["second"]))
     tab.send("Hi")

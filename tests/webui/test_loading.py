@@ -94,6 +94,20 @@ def test_a_load_that_fails(site: Site, open_page: OpenPage) -> None:
     assert tab.page.locator("#progress").is_hidden()
 
 
+def test_the_program_ends_while_it_loads(loading: Site, open_page: OpenPage, watch: Watch) -> None:
+    watch.expected.append("ERR_")
+    tab = open_page(ready=False)
+    tab.page.locator("#loading:visible").wait_for()
+    loading.stop()
+    tab.page.locator("[data-banner=gone]").get_by_text("Tiny model does not answer.").wait_for()
+    loading.engine.become("ready")
+    loading.start()
+    tab.page.locator("[data-banner=gone]").wait_for(state="detached")
+    tab.wait_ready()
+    tab.send("Hi")
+    assert tab.answers() == ["Hello there."]
+
+
 def test_the_key_is_asked_for_once(site: Site, open_page: OpenPage, watch: Watch) -> None:
     watch.expected.append("401")
     site.keys = ("secret",)
