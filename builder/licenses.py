@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def collect(system_files: Iterable[Path]) -> dict[str, bytes]:
     """The license texts by component. ``system_files`` are the files of the system that a pack holds."""
     texts = {"solofile": _own(), "python": _python(), "pyinstaller": _of_project(inputs.site("freeze"), "pyinstaller")}
     texts |= {name: _of_project(inputs.site("runtime"), name) for name in inputs.pins("runtime")}
-    texts |= _native()
+    texts |= _native() | page_libraries()
     texts |= _system(system_files)
     return dict(sorted(texts.items()))
 
@@ -37,6 +38,13 @@ def _own() -> bytes:
     if not found:
         raise BuildError("solofile's own LICENSE is not where it was installed: install solofile again.")
     return Path(str(found[0].locate())).read_bytes()
+
+
+def page_libraries() -> dict[str, bytes]:
+    """The libraries of the chat page; each lies in ``webui/vendor`` with its license beside it."""
+    vendor = Path(str(files("solofile.webui"))) / "vendor"
+    libraries = json.loads((vendor / "manifest.json").read_text("utf-8"))
+    return {library["folder"]: (vendor / library["folder"] / "LICENSE").read_bytes() for library in libraries}
 
 
 def _native() -> dict[str, bytes]:

@@ -17,12 +17,24 @@ if TYPE_CHECKING:
     from solofile.runtime.server_settings import ServerSettings
     from werkzeug.wrappers import Response as BaseResponse
 
+_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+
+_NAMES = """
+index.html icon.svg style.css sw.js
+about.js answers.js app.js blocks.js chat.js chats.js code.js composer.js conversation.js dom.js entities.js files.js
+inline.js keyboard.js live.js loading.js log.js markdown.js math-symbols.js math.js message.js notices.js parameters.js
+presence.js prompts.js server.js settings.js sidebar.js store.js stream.js strings.js transfer.js
+languages/de.js languages/en.js
+vendor/speed-highlight/tokenize.js
+"""
+
+_COLOURED = "bash c css diff go java js py rs xml yaml"
+
 FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "sw.js": "text/javascript; charset=utf-8",
+    name: f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
+    for name in [*_NAMES.split(), *(f"vendor/speed-highlight/languages/{name}.js" for name in _COLOURED.split())]
 }
+"""The page's files and their types."""
 
 PAGE_PATHS = frozenset({"/", *(f"/{name}" for name in FILES)})
 """Open without a key: they hold nothing of the user's, and ask for the key."""
@@ -34,6 +46,9 @@ CONTENT_POLICY = "; ".join(
         "style-src 'self'",
         "connect-src 'self'",
         "img-src 'self' data:",
+        # Nothing turns text into markup or code: the browser refuses it to every script of the page.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -65,14 +80,17 @@ def make_blueprint(settings: ServerSettings) -> Blueprint:
 
 def _add_files(group: Blueprint, names: Iterable[str]) -> None:
     for name in names:
-        endpoint = name.replace(".", " ")
+        endpoint = name.replace(".", " ")  # which a Blueprint does not allow
         group.add_url_rule(f"/{name}", endpoint, partial(_file, name), provide_automatic_options=False)
         if name == "index.html":
             group.add_url_rule("/", endpoint, provide_automatic_options=False)
 
 
 def _file(name: str) -> Response:
-    return Response(page_file(name), content_type=FILES[name], headers=PAGE_HEADERS)
+    tag = file_tag(name)
+    if request.headers.get("If-None-Match") == tag:
+        return Response(status=304, headers={**PAGE_HEADERS, "ETag": tag})
+    return Response(page_file(name), content_type=FILES[name], headers={**PAGE_HEADERS, "ETag": tag})
 
 
 @cache
@@ -80,7 +98,15 @@ def page_file(name: str) -> bytes:
     """One file of the page."""
     from importlib.resources import files  # late: only who opens the page needs it
 
-    return files("solofile.webui").joinpath(name).read_bytes()
+    return files("solofile.webui").joinpath(*name.split("/")).read_bytes()
+
+
+@cache
+def file_tag(name: str) -> str:
+    """What a browser asks with whether its copy of a file is still the right one."""
+    from hashlib import sha256
+
+    return f'"{sha256(page_file(name)).hexdigest()[:32]}"'
 
 
 def _add_folder(group: Blueprint, folder: Path) -> None:

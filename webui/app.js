@@ -1,255 +1,278 @@
-// The chat page: talks to the server it came from and to nothing else, keeps everything in memory.
+// The chat page: talks to the server it came from and to nothing else, and keeps everything in the browser.
 
-const $ = (id) => document.getElementById(id);
-const chats = []; // {title, system, messages: [{role, content, thought, note}]}
-let current = null;
-let apiKey = "";
-let answering = null; // AbortController of the answer under way
-let systemPrompt = "";
-let askForKey = null; // the promise of a key, while the form is shown
+import { showAbout } from "./about.js";
+import { Answers } from "./answers.js";
+import { Chat } from "./chat.js";
+import { Chats } from "./chats.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { $, download, el, icon, pause } from "./dom.js";
+import { listen, showShortcuts } from "./keyboard.js";
+import { showState, waitForModel } from "./loading.js";
+import { Log } from "./log.js";
+import { askKey, banner, clearBanner, confirm, menu, toast } from "./notices.js";
+import { Presence } from "./presence.js";
+import { Prompts } from "./prompts.js";
+import { Server } from "./server.js";
+import { applyTheme, Settings } from "./settings.js";
+import { Sidebar } from "./sidebar.js";
+import { openStore } from "./store.js";
+import { loadLanguage, t } from "./strings.js";
+import { FormatError, fromText, toJson, toMarkdown } from "./transfer.js";
 
-// --- the server ---------------------------------------------------------------------------------------------
-
-async function call(path, options = {}) {
-  for (;;) {
-    const headers = { ...options.headers };
-    if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
-    const response = await fetch(path, { ...options, headers });
-    if (response.status !== 401) return response;
-    await newKey();
+class App {
+  constructor() {
+    this.ready = false;
+    this.about = {};
+    this.chats = null;
+    this.server = new Server(askKey);
+    this.settings = new Settings();
+    this.prompts = new Prompts();
+    this.presence = new Presence(this.server, (phase, state) => this.serverIs(phase, state));
+    this.answers = new Answers(this.server, this.settings, {
+      update: (conversation, message) => conversation.id === this.chat.id && this.log.update(message),
+      end: (conversation, message) => this.ended(conversation, message),
+    });
+    this.chat = new Chat(this);
+    this.log = new Log(this.chat);
+    this.sidebar = new Sidebar(this.chatActions());
+    this.composer = new Composer(this.server, {
+      send: (text, files) => this.chat.send(text, files),
+      stop: () => this.answers.stop(this.chat.id),
+      editLast: () => this.chat.editLast(),
+      changed: (tokens) => this.chat.drawContext(tokens),
+    });
   }
-}
 
-function newKey() {
-  askForKey ??= new Promise((resolve) => {
-    $("login").hidden = false;
-    $("key").value = "";
-    $("key").focus();
-    $("login").onsubmit = (event) => {
-      event.preventDefault();
-      apiKey = $("key").value.trim();
-      $("login").hidden = true;
-      askForKey = null;
-      resolve();
+  chatActions() {
+    return {
+      open: (id) => this.open(id),
+      pin: (id) => this.change(id, { pinned: !this.chats.list.get(id).pinned }),
+      rename: (id, title) => this.change(id, { title }),
+      remove: (id) => this.remove(id),
+      exported: (id, kind) => this.exportChat(id, kind),
     };
-  });
-  return askForKey;
-}
-
-async function reasonOf(response) {
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return `The server answered ${response.status}.`;
   }
-}
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  // --- the load, and the server's comings and goings ---
 
-async function waitForModel() {
-  for (;;) {
-    let state;
-    try {
-      state = await (await fetch("solofile/status", { cache: "no-store" })).json();
-    } catch {
-      state = { phase: "stopped", message: "The server does not answer." };
+  async start() {
+    this.wire();
+    this.chat.show();
+    await waitForModel(this.server, () => this.presence.lost());
+    await this.becomeReady();
+  }
+
+  async becomeReady() {
+    this.about = await this.askAbout();
+    const name = `solofile-${this.about.digest ?? this.about.name}`;
+    const store = await openStore(name, (error) => this.storeTrouble(error));
+    this.chats = new Chats(store, name, (id, removed) => this.changedElsewhere(id, removed));
+    this.answers.chats = this.sidebar.chats = this.chats;
+    await Promise.all([this.chats.load(), this.settings.load(store, this.about), this.prompts.load(store), this.readProps()]);
+    this.ready = true;
+    clearBanner("gone");
+    this.presence.begin();
+    $("quit").hidden = !this.about.can_quit;
+    this.tellPort();
+    const id = location.hash.slice(1);
+    if (this.chats.list.has(id) && !this.chat.queue.length) await this.open(id);
+    else this.chat.show();
+    this.chat.sendQueue();
+  }
+
+  // What the bundle is: asked again where the server has no answer yet.
+  async askAbout() {
+    for (;;) {
+      try {
+        return await this.server.about();
+      } catch (error) {
+        banner("gone", error.message, { bad: true });
+        await pause(2000);
+      }
     }
+  }
+
+  async readProps() {
+    const props = await this.server.json("props").catch(() => ({}));
+    const [model = {}] = this.about.models ?? [];
+    this.chat.contextSize = props.default_generation_settings?.n_ctx ?? model.context_length ?? 0;
+    this.composer.able({ image: props.modalities?.vision ?? false, audio: props.modalities?.audio ?? false });
+  }
+
+  tellPort() {
+    const { wanted, got, reason } = this.about.port ?? {};
+    if (wanted && got && wanted !== got) banner("port", t("portMoved", { wanted: String(wanted), got: String(got), reason: reason ?? "" }));
+  }
+
+  storeTrouble(error) {
+    const key = error?.name === "QuotaExceededError" ? "storeFull" : "storeForbidden";
+    banner("store", t(key), { bad: true, label: t("exportAll"), action: () => this.exportAll() });
+  }
+
+  async serverIs(phase, state) {
+    if (phase === "gone") return banner("gone", t("gone", { name: $("title").textContent }), { bad: true, dismiss: false });
+    clearBanner("gone");
+    if (!this.ready) return;
     showState(state);
-    if (state.phase === "ready") return;
-    await pause(state.phase === "loading" ? 200 : 2000);
+    if (phase === "loading") await waitForModel(this.server, () => this.presence.lost());
+    else if (phase !== "ready") return;
+    // Another bundle may have taken this address: then its page is the right one.
+    const about = await this.server.about().catch(() => this.about);
+    if (about.digest !== this.about.digest) location.reload();
   }
-}
 
-function showState({ phase, progress, message, name }) {
-  if (name) {
-    $("title").textContent = name;
-    document.title = name;
+  ended(conversation, message) {
+    if (conversation.id === this.chat.id) this.log.end(message);
+    this.chat.drawState();
+    if (message.state === "lost") this.presence.lost();
   }
-  const failed = phase === "failed" || phase === "stopped";
-  $("loading").hidden = phase === "ready";
-  $("progress").hidden = failed;
-  if (progress > 0) $("progress").value = progress;
-  else $("progress").removeAttribute("value");
-  $("message").textContent = message || (phase === "loading" ? "The model is being loaded." : failed ? "The model is not there." : "");
-  $("message").classList.toggle("bad", failed);
-}
 
-// Server-sent events of a chat completion: yields the parsed data of each.
-async function* events(body) {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for (const reader = body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    rest += done ? decoder.decode() : decoder.decode(value, { stream: true });
-    const lines = rest.split("\n");
-    rest = done ? "" : lines.pop();
-    for (const line of lines) {
-      if (!line.startsWith("data:")) continue;
-      const data = line.slice(5).trim();
-      if (data === "[DONE]") return;
-      if (data) yield JSON.parse(data);
+  async quit() {
+    if (!(await confirm(t("quit"), t("quitSure"), t("quitYes")))) return;
+    this.presence.end();
+    const response = await this.server.call("solofile/quit", { method: "POST" }).catch(() => null);
+    if (response && !response.ok) return void toast(t("quitFailed"));
+    document.body.replaceChildren(el("main", { class: "over" }, el("h1", {}, t("over")), el("p", {}, t("overHint"))));
+  }
+
+  // --- the list of chats ---
+
+  newChat() {
+    this.chat.open(Conversation.empty());
+  }
+
+  async open(id) {
+    if (this.chats.list.has(id)) this.chat.open(await this.chats.conversation(id));
+  }
+
+  step(by) {
+    const ids = [...$("chats").querySelectorAll("[data-chat]")].map((item) => item.dataset.chat);
+    const at = ids.indexOf(this.chat.id);
+    const next = ids[at < 0 ? 0 : at + by];
+    if (next) this.open(next);
+  }
+
+  async change(id, changes) {
+    const conversation = await this.chats.conversation(id);
+    Object.assign(conversation.meta, changes);
+    await this.chats.save(conversation);
+    this.chat.drawState();
+  }
+
+  async remove(id) {
+    this.answers.stop(id);
+    const restore = await this.chats.remove(id);
+    if (id === this.chat.id) this.newChat();
+    this.sidebar.draw();
+    toast(t("removed"), async () => {
+      await restore();
+      this.sidebar.draw();
+    });
+  }
+
+  changedElsewhere(id, removed) {
+    if (removed) this.answers.stop(id);
+    this.sidebar.draw();
+    if (id !== this.chat.id || (this.chat.answering && !removed)) return;
+    if (removed) this.newChat();
+    else if (!document.querySelector(".editor")) this.chat.show(true);
+  }
+
+  // --- files of chats ---
+
+  async exportChat(id, kind) {
+    const conversation = await this.chats.conversation(id);
+    const name = conversation.meta.title.replace(/[\\/:*?"<>|]+/g, " ").trim().slice(0, 60) || t("untitled");
+    if (kind === "json") download(`${name}.json`, toJson([conversation]), "application/json");
+    else download(`${name}.md`, toMarkdown(conversation, { user: t("user"), assistant: t("assistant") }), "text/markdown");
+  }
+
+  async exportAll() {
+    const all = await Promise.all([...this.chats.list.keys()].map((id) => this.chats.conversation(id)));
+    const day = new Date().toISOString().slice(0, 10);
+    download(`${this.about.name ?? "solofile"} ${day}.json`, toJson(all), "application/json");
+  }
+
+  askImport() {
+    const field = el("input", { type: "file", accept: ".json,.md", multiple: true, class: "away", "aria-label": t("import") });
+    field.addEventListener("change", () => (this.import(field.files), field.remove()));
+    field.addEventListener("cancel", () => field.remove());
+    document.body.append(field);
+    field.click();
+  }
+
+  async import(files) {
+    let last = null;
+    let count = 0;
+    for (const file of files) {
+      try {
+        for (const conversation of fromText(await file.text())) {
+          await this.chats.save(conversation, [...conversation.messages.values()]);
+          last = conversation;
+          count++;
+        }
+      } catch (error) {
+        if (!(error instanceof FormatError)) throw error;
+        toast(t("importNothing", { name: file.name }));
+      }
     }
-    if (done) return;
+    if (!last) return;
+    toast(t("imported", { n: count }));
+    this.chat.open(last);
+  }
+
+  // --- buttons and keys ---
+
+  wire() {
+    for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(place.dataset.icon));
+    const whenReady = (action) => () => this.ready && action();
+    const clicks = {
+      new: () => this.newChat(),
+      settings: whenReady(() => this.showSettings()),
+      prompts: whenReady(() => this.showPrompts()),
+      "use-prompt": whenReady(() => this.showPrompts()),
+      about: whenReady(() => showAbout(this.about, this.server.key)),
+      shortcuts: showShortcuts,
+      quit: () => this.quit(),
+      "files-menu": whenReady(() => menu($("files-menu"), [
+        [t("exportAll"), () => this.exportAll(), icon("down")],
+        [t("import"), () => this.askImport(), icon("up")],
+      ])),
+    };
+    for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", () => (this.sidebar.chosen(), action()));
+    listen({
+      newChat: clicks.new,
+      search: () => (this.sidebar.toggle(true), $("search").focus()),
+      previousChat: () => this.step(-1),
+      nextChat: () => this.step(1),
+      sidebar: () => this.sidebar.toggle(),
+      regenerate: () => this.chat.regenerateLast(),
+      copyAnswer: () => this.chat.copyLast(),
+      attach: () => $("files").click(),
+      settings: clicks.settings,
+      shortcuts: showShortcuts,
+      stop: () => (this.chat.answering ? this.answers.stop(this.chat.id) : false),
+    });
+  }
+
+  showSettings() {
+    this.settings.show(this.chat.conversation, () => {
+      if (this.chats.list.has(this.chat.id)) this.chats.save(this.chat.conversation);
+      this.chat.show(true);
+    });
+  }
+
+  showPrompts() {
+    const asSystem = (text) => {
+      this.chat.conversation.meta.system = text;
+      if (this.chats.list.has(this.chat.id)) this.chats.save(this.chat.conversation);
+      toast(t("promptIsSystem"));
+    };
+    this.prompts.show(this.composer.field.value, (text) => this.composer.insert(text), asSystem);
   }
 }
 
-// --- a chat -------------------------------------------------------------------------------------------------
-
-async function ask(text) {
-  const chat = current;
-  const answer = { role: "assistant", content: "", thought: "", note: "" };
-  chat.title ||= text.slice(0, 60);
-  chat.system = $("prompt").value;
-  chat.messages.push({ role: "user", content: text }, answer);
-  answering = new AbortController();
-  showChats();
-  showLog();
-  showBusy();
-  try {
-    await receive(chat, answer, answering.signal);
-  } catch (error) {
-    answer.note = error.name === "AbortError" ? "Stopped." : String(error.message || error);
-  }
-  answering = null;
-  showBusy();
-  if (chat === current) showLog();
-}
-
-async function receive(chat, answer, signal) {
-  const messages = chat.messages
-    .filter((message) => message !== answer && message.content)
-    .map(({ role, content }) => ({ role, content }));
-  if (chat.system.trim()) messages.unshift({ role: "system", content: chat.system });
-  const response = await call("v1/chat/completions", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ messages, stream: true }),
-    signal,
-  });
-  if (!response.ok) throw new Error(await reasonOf(response));
-  for await (const event of events(response.body)) {
-    if (event.error) throw new Error(event.error.message);
-    const { delta = {}, finish_reason: reason } = event.choices?.[0] ?? {};
-    answer.content += delta.content ?? "";
-    answer.thought += delta.reasoning_content ?? "";
-    if (reason === "length") answer.note = "The answer was cut: no room is left.";
-    if (chat === current) showLast(answer);
-  }
-}
-
-// --- what is seen -------------------------------------------------------------------------------------------
-
-function element(name, text, className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  made.className = className;
-  return made;
-}
-
-// Text with ``` blocks set apart; everything is text, nothing of an answer becomes markup.
-function rendered(text) {
-  return text.split(/^```/m).map((part, index) => {
-    if (index % 2 === 0) return document.createTextNode(part);
-    return element("pre", part.slice(part.indexOf("\n") + 1));
-  });
-}
-
-function fill(item, message) {
-  item.className = message.role;
-  item.replaceChildren();
-  if (message.thought) {
-    const thought = element("details", "");
-    thought.open = !message.content;
-    thought.append(element("summary", "Thought"), message.thought);
-    item.append(thought);
-  }
-  item.append(...rendered(message.content));
-  if (message.note) item.append(element("small", (message.content ? "\n" : "") + message.note, "bad"));
-  if (!item.hasChildNodes() || !item.textContent) item.append("…");
-}
-
-function atEnd() {
-  const log = $("log");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-}
-
-function showLog() {
-  $("log").replaceChildren(
-    ...current.messages.map((message) => {
-      const item = document.createElement("li");
-      fill(item, message);
-      return item;
-    }),
-  );
-  $("log").scrollTop = $("log").scrollHeight;
-}
-
-let frame = 0;
-function showLast(message) {
-  frame ||= requestAnimationFrame(() => {
-    frame = 0;
-    const item = $("log").lastElementChild;
-    if (!item || current.messages.at(-1) !== message) return;
-    const follow = atEnd();
-    fill(item, message);
-    if (follow) $("log").scrollTop = $("log").scrollHeight;
-  });
-}
-
-function showChats() {
-  $("chats").replaceChildren(
-    ...chats.map((chat) => {
-      const button = element("button", chat.title || "New chat");
-      button.type = "button";
-      if (chat === current) button.setAttribute("aria-current", "true");
-      button.onclick = () => open(chat);
-      return button;
-    }),
-  );
-}
-
-function showBusy() {
-  $("send").hidden = Boolean(answering);
-  $("stop").hidden = !answering;
-}
-
-function open(chat) {
-  current = chat;
-  $("prompt").value = chat.system;
-  showChats();
-  showLog();
-  $("text").focus();
-}
-
-function newChat() {
-  const empty = chats.find((chat) => !chat.messages.length);
-  if (!empty) chats.unshift({ title: "", system: systemPrompt, messages: [] });
-  open(empty ?? chats[0]);
-}
-
-function send() {
-  const text = $("text").value.trim();
-  if (!text || answering || $("send").disabled) return;
-  $("text").value = "";
-  ask(text);
-}
-
-$("ask").onsubmit = (event) => {
-  event.preventDefault();
-  send();
-};
-$("text").onkeydown = (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    send();
-  }
-};
-$("stop").onclick = () => answering?.abort();
-$("new").onclick = newChat;
-
-await waitForModel();
-const about = await call("solofile/about");
-if (about.ok) systemPrompt = (await about.json()).system_prompt ?? "";
-newChat();
-$("text").disabled = $("send").disabled = false;
-$("text").focus();
+applyTheme();
+await loadLanguage();
+await new App().start();
