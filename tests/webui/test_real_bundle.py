@@ -24,8 +24,7 @@ def server(smollm2_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def tab(server: Running, context: Any, site: Any, watch: Watch) -> Tab:
-    watch.expected.append("404.*solofile/events")  # a server without it is tried once
+def tab(server: Running, context: Any, site: Any) -> Tab:
     made = Tab(context.new_page(), site)
     made.page.set_default_timeout(60_000)
     made.page.goto(server.url)
