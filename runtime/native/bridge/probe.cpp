@@ -100,6 +100,7 @@ std::vector<double> time_one_by_one(std::vector<std::unique_ptr<Graph>> & graphs
         std::vector<std::unique_ptr<Graph>> one;
         one.push_back(std::move(graph));
         medians.push_back(time_in_turn(one, after(seconds / (double) graphs.size())).front());
+        graph = std::move(one.front());
     }
     return medians;
 }
