@@ -201,7 +201,8 @@ def cold(job: Job) -> dict[str, Any]:
         reading = engine.reading()
         if reading is None:
             break
-        samples.append([*reading, earlier, resident(library, job.member.name), *state.__dict__.values()])
+        facts = (state.phase, state.progress, state.message)
+        samples.append([*reading, earlier, resident(library, job.member.name), *facts])
     found |= {"samples": samples, "read": resident(library, job.member.name), "from_medium": read_bytes() - read_before}
     found["phase"] = engine.wait(60).phase
     answer(engine)

@@ -31,7 +31,7 @@ SHOWN = {"GGML_VK_VISIBLE_DEVICES": "0"}
 """With this a user lets ggml show lavapipe, as if it were a GPU."""
 
 TRYING = "Trying vulkan on this machine, which takes up to 20 s and is done once."
-LIMIT = 5
+LIMIT = 10
 """Seconds that the GPU may take for a batch: lavapipe, which has compiled everything, takes far less than one."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
