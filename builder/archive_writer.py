@@ -41,6 +41,12 @@ class ArchiveWriter:
         self.members: list[Member] = []
         self.parts: list[Part] = []
         self.position = output.tell()
+        self._packed = hashlib.sha256()
+
+    @property
+    def packed(self) -> str:
+        """The SHA-256 over the deflated members so far, as they are stored."""
+        return self._packed.hexdigest()
 
     def add_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> Part:
         """Add a small member, STORED: what a build itself adds does not depend on the zlib it runs with."""
@@ -55,6 +61,8 @@ class ArchiveWriter:
         write_all(self._output, local_header(member))
         for chunk in chunks:
             write_all(self._output, chunk)
+            if member.method != STORED:
+                self._packed.update(chunk)
         return self._added(member, sha256)
 
     def add_file(self, path: str, source: io.FileIO, on_bytes: Callable[[int], None], *, mode: int = 0o644) -> Part:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands
+from solofile.builder import commands, commands_proof
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
 
@@ -71,14 +71,18 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     _add_build(group)
     for name, run, text in (
-        ("inspect", commands.inspect, "say what is in a bundle"),
-        ("verify", commands.verify, "check every byte of a bundle"),
+        ("inspect", commands_proof.inspect, "say what is in a bundle"),
+        ("verify", commands_proof.verify, "check every byte of a bundle"),
         ("extract", commands.extract, "take the parts out of a bundle"),
     ):
         command = _add(group, name, run, text)
         command.add_argument("file", metavar="FILE", type=Path)
         if name == "inspect":
-            command.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
+            form = command.add_mutually_exclusive_group()
+            form.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
+            form.add_argument("--tree", action="store_true", help="every part with its sizes and SHA-256")
+        if name == "verify":
+            command.add_argument("--json", action="store_true", help="the result as JSON")
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")

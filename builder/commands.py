@@ -13,7 +13,7 @@ from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
 from solofile.builder.errors import BadInput
-from solofile.builder.inspect import document, page, summary
+from solofile.builder.inspect import summary
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
@@ -21,7 +21,7 @@ from solofile.builder.sources import PathSource
 from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
-from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.errors import InputError
 from solofile.runtime.options import parse as parse_options
 
 DEMO_RECIPE = "smollm2-135m.toml"
@@ -33,27 +33,6 @@ def build(arguments: argparse.Namespace) -> int:
     request = overruled(request_from(arguments.input), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
-    return 0
-
-
-def inspect(arguments: argparse.Namespace) -> int:
-    """``solofile inspect``."""
-    with Bundle.open(arguments.file) as bundle:
-        print(document(bundle) if arguments.json else page(bundle), end="")
-    return 0
-
-
-def verify(arguments: argparse.Namespace) -> int:
-    """``solofile verify``."""
-    with Bundle.open(arguments.file) as bundle:
-        total = integrity.total_bytes(bundle)
-        with Progress("Verifying", total) as shown:
-            damages = integrity.verify(bundle, shown.update)
-        for damage in damages[:-1]:
-            print(f"solofile: {damage.what}", file=sys.stderr)
-        if damages:
-            raise DamagedBundle(damages[-1].what)
-        print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({byte_size(total)}).")
     return 0
 
 

@@ -69,7 +69,7 @@ def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], 
     _add_models(writer, plan.models, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
-    manifest = _manifest(plan, [launcher, *writer.parts])
+    manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
     manifest_bytes = manifest.to_json()
     writer.add_bytes(MANIFEST_NAME, manifest_bytes)
     writer.finish(lambda directory: comment_of(manifest_bytes, directory))
@@ -124,7 +124,7 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
             raise BadModel(f"The model {one.source} changed while it was read: build again once it is whole.")
 
 
-def _manifest(plan: BundlePlan, parts: Sequence[Part]) -> Manifest:
+def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
     return Manifest(
         format=FORMAT,
         solofile=__version__,
@@ -137,6 +137,7 @@ def _manifest(plan: BundlePlan, parts: Sequence[Part]) -> Manifest:
         system_prompt=plan.system_prompt,
         arguments=plan.arguments,
         parts=tuple(parts),
+        packed=packed,
     )
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import TARGET, make_gpu_pack
@@ -281,6 +282,29 @@ def test_inspect(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.
     document = json.loads(capsys.readouterr().out)
     assert (document["path"], document["size"]) == ("x.exe", size)
     assert document["manifest"]["system_prompt"] == "Two\nlines"
+    with Bundle.open("x.exe") as bundle:
+        assert document["digest"] == bundle.digest
+        assert [one["path"] for one in document["members"]] == list(bundle.members)
+    runtime = next(one for one in document["members"] if one["path"].endswith("/solofile-runtime"))
+    assert (runtime["method"], runtime["mode"]) == ("deflated", "0755")
+
+
+def test_inspect_tree(gguf_path: Path, pack_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", str(gguf_path), "--pack", str(pack_path), "-o", "x.exe"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "x.exe", "--tree"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["bytes", "in", "the", "file", "SHA-256", "part"]
+    names = [line[head.index("part") :] for line in lines]
+    assert names[:5] == ["launcher", "runtime/", "  linux-x86_64/", "    _internal/", "      base_library.zip"]
+    assert names[-1] == "solofile.json"
+    rows = [line.split() for line in lines if not line.endswith("/")]
+    with Bundle.open("x.exe") as bundle:
+        expected = [[str(part.size), str(part.stored), part.sha256] for part in bundle.parts.values()]
+        sha256 = hashlib.sha256(bundle.manifest_bytes).hexdigest()
+    assert [row[:3] for row in rows[:-1]] == expected
+    assert rows[-1][2:] == [sha256, "solofile.json"]
+    assert main(["inspect", "x.exe", "--tree", "--json"]) == 2
 
 
 def test_gpu_backends(gguf_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,6 +357,31 @@ def test_verify_and_extract(gguf_path: Path, pack_path: Path, folder: Path, caps
     error = capsys.readouterr().err
     assert "launcher" in error
     assert "models/Tiny-Model.Q8.gguf" in error
+
+
+def test_verify_as_json(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def verified(name: str, code: int) -> dict[str, Any]:
+        assert main(["verify", name, "--json"]) == code
+        document = json.loads(capsys.readouterr().out)
+        assert isinstance(document, dict)
+        return document
+
+    assert main(["build", str(gguf_path), "--pack", str(pack_path), "-o", "x.exe"]) == 0
+    capsys.readouterr()
+    sound = verified("x.exe", 0)
+    assert (sound["ok"], sound["error"], sound["damaged"], sound["parts"]) == (True, None, [], 12)
+    assert sound["size"] == (folder / "x.exe").stat().st_size
+    data = bytearray((folder / "x.exe").read_bytes())
+    data[10] ^= 1
+    (folder / "y.exe").write_bytes(data)
+    damaged = verified("y.exe", 2)
+    assert (damaged["ok"], [one["path"] for one in damaged["damaged"]]) == (False, ["launcher"])
+    data[-1] ^= 1
+    (folder / "y.exe").write_bytes(data)
+    unreadable = verified("y.exe", 2)
+    assert not unreadable["ok"]
+    assert "is damaged" in unreadable["error"]
+    assert "none.exe cannot be opened" in verified("none.exe", 2)["error"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere it starts a child")
