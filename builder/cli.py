@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands, commands_proof
+from solofile.builder import commands, commands_change, commands_proof
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"solofile {__version__}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     _add_build(group)
+    _add_changes(group)
     for name, run, text in (
         ("inspect", commands_proof.inspect, "say what is in a bundle"),
         ("verify", commands_proof.verify, "check every byte of a bundle"),
@@ -107,13 +108,44 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command = _add(group, "build", commands.build, "build one executable out of a model")
-    command.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path)
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path, nargs="?")
+    text = "take the models and the settings of this bundle"
+    source.add_argument("--from", metavar="OLD.exe", type=Path, dest="old", help=text)
     command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
-    command.add_argument("--name", metavar="N", help="of the bundle; default: the recipe's or the model's")
-    command.add_argument("--title", metavar="TEXT", help="for people; default: the recipe's or the model's")
+    _add_settings(command, "; default: the recipe's or the model's")
+    _add_runtime(command)
+
+
+def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
+    """The commands that make a new bundle out of another one."""
+    command = _add(group, "set", commands_change.set_settings, "make a bundle with other settings out of one")
+    command.add_argument("file", metavar="FILE", type=Path)
+    _add_new(command)
+    _add_settings(command, "; default: as it is")
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    text = "make a bundle with this solofile's runtime out of an older one"
+    command = _add(group, "upgrade", commands_change.upgrade, text)
+    command.add_argument("file", metavar="OLD", type=Path)
+    _add_new(command)
+    command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
+    _add_runtime(command)
+
+
+def _add_new(command: _Parser) -> None:
+    text = "the new file; the old one, to replace it once all is written"
+    command.add_argument("-o", "--output", metavar="NEW", type=Path, required=True, help=text)
+
+
+def _add_settings(command: _Parser, default: str) -> None:
+    command.add_argument("--name", metavar="N", help=f"of the bundle{default}")
+    command.add_argument("--title", metavar="TEXT", help=f"for people{default}")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
-    command.add_argument("--args", metavar="“…”", default="", help="default arguments of the bundle, in one word")
+    command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
+
+
+def _add_runtime(command: _Parser) -> None:
     _add_parts(command)
     _add_backend(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")

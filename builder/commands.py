@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +31,10 @@ DEMO_OUTPUT = Path("smollm2.exe")
 
 def build(arguments: argparse.Namespace) -> int:
     """``solofile build``."""
+    if arguments.old is not None:
+        from solofile.builder.commands_change import build_from
+
+        return build_from(arguments)
     request = overruled(request_from(arguments.input), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
@@ -108,21 +113,26 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:
-        changed = replace(changed, system_prompt=_text(arguments.system_prompt) or None)
-    return replace(changed, arguments=(*request.arguments, *_words(arguments.args)))
+        changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
+    return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))
 
 
 def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     """Build, after a look at what the bundle would refuse at each start."""
-    try:
-        parse_options(request.arguments)
-    except InputError as error:
-        raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-    built = build_bundle(request, lambda wanted: _packs(wanted, pack))
+    check_arguments(request.arguments)
+    built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
     if not built.facts.chat_template:
         text = "The model has no chat template: it completes texts, and chats with it may make no sense."
         print(f"solofile: {text}", file=sys.stderr)
     return built
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse default arguments that the bundle would refuse at each start."""
+    try:
+        parse_options(arguments)
+    except InputError as error:
+        raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
 
 
 def shipped_recipe(name: str) -> Path | None:
@@ -131,7 +141,8 @@ def shipped_recipe(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
+def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
+    """The packs for what is asked for; ``pack`` is one that was given."""
     targets = wanted.targets
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
@@ -163,7 +174,7 @@ def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
             raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
-def _text(given: str) -> str:
+def text_of(given: str) -> str:
     """A text, or the contents of the file behind an @."""
     if not given.startswith("@"):
         return given
@@ -174,7 +185,8 @@ def _text(given: str) -> str:
         raise BadInput(f"The text {given[1:]} cannot be read: {reason}.") from error
 
 
-def _words(given: str) -> list[str]:
+def words_of(given: str) -> list[str]:
+    """A command line in one word, as the words that a shell would make of it."""
     try:
         return shlex.split(given)
     except ValueError as error:

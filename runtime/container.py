@@ -124,6 +124,10 @@ class Bundle:
         """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
         _advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
 
+    def fileno(self) -> int:
+        """The descriptor of the open file, for those who copy from it."""
+        return self._descriptor
+
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         if self._descriptor >= 0:

@@ -396,13 +396,13 @@ def test_demo_builds_once_and_becomes_the_bundle(
 
     (tmp_path / "demo.toml").write_text(f'name = "smollm2-135m"\n[model]\npath = "{gguf_path}"\n')
     monkeypatch.setattr(commands, "shipped_recipe", lambda _: tmp_path / "demo.toml")
-    monkeypatch.setattr(commands, "_packs", lambda *_: [Pack.open(pack_path)])
+    monkeypatch.setattr(commands, "find_packs", lambda *_: [Pack.open(pack_path)])
     monkeypatch.setattr(os, "execv", execv)
     for _ in range(2):
         with pytest.raises(Started) as caught:
             main(["demo", "--server", "--port", "1"])
         assert caught.value.args == (folder / "smollm2.exe", [str(folder / "smollm2.exe"), "--server", "--port", "1"])
-        monkeypatch.setattr(commands, "_packs", lambda *_: pytest.fail("it is there already"))
+        monkeypatch.setattr(commands, "find_packs", lambda *_: pytest.fail("it is there already"))
     assert manifest_of(folder / "smollm2.exe").name == "smollm2-135m"
 
 
