@@ -20,7 +20,8 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["build", "inspect", "verify", "extract", "set", "upgrade", "demo", "native build", "pack build", "doctor"]
+    "command",
+    ["build", "inspect", "verify", "extract", "set", "upgrade", "demo", "native build", "pack build", "doctor"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
