@@ -84,8 +84,12 @@ def _parser() -> argparse.ArgumentParser:
             form.add_argument("--tree", action="store_true", help="every part with its sizes and SHA-256")
         if name == "verify":
             command.add_argument("--json", action="store_true", help="the result as JSON")
+            text = "also check that it was signed with this key: a .pub file, or the key itself"
+            command.add_argument("--public-key", metavar="KEY", help=text)
+            command.add_argument("--signature", metavar="FILE", type=Path, help="default: the name with .minisig")
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
+    _add_signing(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
     demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
     for name, run, text in (
@@ -124,6 +128,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("file", metavar="FILE", type=Path)
     _add_new(command)
     _add_settings(command, "; default: as it is")
+    _add_sign(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     text = "make a bundle with this solofile's runtime out of an older one"
     command = _add(group, "upgrade", commands_change.upgrade, text)
@@ -131,6 +136,23 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
     _add_runtime(command)
+
+
+def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add(group, "sign", commands_proof.sign, "sign a bundle, in minisign's format")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--key", metavar="KEY", type=Path, required=True, help="the secret key")
+    _add_password(command)
+    command = _add(group, "keygen", commands_proof.keygen, "make a pair of keys to sign with")
+    text = "the secret key; the public one lies beside it, with .pub"
+    command.add_argument("-o", "--output", metavar="KEY", type=Path, required=True, help=text)
+    command.add_argument("--unencrypted", action="store_true", help="without a password: who has the file can sign")
+    _add_password(command)
+
+
+def _add_password(command: _Parser) -> None:
+    text = "the key's password is its first line; default: it is asked for"
+    command.add_argument("--password-file", metavar="FILE", type=Path, help=text)
 
 
 def _add_new(command: _Parser) -> None:
@@ -145,11 +167,18 @@ def _add_settings(command: _Parser, default: str) -> None:
     command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
 
 
+def _add_sign(command: _Parser) -> None:
+    text = "sign the output with this secret key: OUT.minisig"
+    command.add_argument("--sign", metavar="KEY", type=Path, help=text)
+    _add_password(command)
+
+
 def _add_runtime(command: _Parser) -> None:
     _add_parts(command)
     _add_backend(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     command.add_argument("--pack", metavar="FILE", type=Path, help="build from this pack.zip; no other is made")
+    _add_sign(command)
 
 
 def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, text: str) -> _Parser:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
+from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.inspect import summary
 from solofile.builder.packfile import Pack
@@ -35,9 +36,11 @@ def build(arguments: argparse.Namespace) -> int:
         from solofile.builder.commands_change import build_from
 
         return build_from(arguments)
+    sign = signer(arguments)
     request = overruled(request_from(arguments.input), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    sign(built.path)
     return 0
 
 

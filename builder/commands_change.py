@@ -11,6 +11,7 @@ from pathlib import Path
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
+from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
@@ -26,11 +27,14 @@ def set_settings(arguments: argparse.Namespace) -> int:
     changes = _changes(arguments)
     if changes == Changes():
         raise BadInput("Nothing is to be changed: give --name, --title, --system-prompt or --args.")
+    sign = signer(arguments)
     with Bundle.open(arguments.file) as bundle:
         check_arguments(changes.applied(bundle.manifest).arguments)
         _check_output(arguments.output, arguments)
         manifest = change_settings(bundle, arguments.output, changes)
-    return _said(arguments.output, manifest)
+    _say(arguments.output, manifest)
+    sign(arguments.output)
+    return 0
 
 
 def upgrade(arguments: argparse.Namespace) -> int:
@@ -52,13 +56,16 @@ def build_from(arguments: argparse.Namespace) -> int:
 def _rebuild(arguments: argparse.Namespace, old: Path, output: Path, changes: Changes) -> int:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     stamp = checked_stamp(epoch) if epoch else None
+    sign = signer(arguments)
     with Bundle.open(old) as bundle, contextlib.ExitStack() as stack:
         before = bundle.manifest
         check_arguments(changes.applied(before).arguments)
         _check_output(output, arguments, old)
         packs = [stack.enter_context(pack) for pack in find_packs(_request(arguments, bundle), arguments.pack)]
         manifest = change_runtime(bundle, packs, output, changes, stamp=stamp)
-    return _said(output, manifest, before)
+    _say(output, manifest, before)
+    sign(output)
+    return 0
 
 
 def _request(arguments: argparse.Namespace, bundle: Bundle) -> BuildRequest:
@@ -107,9 +114,8 @@ def _check_output(output: Path, arguments: argparse.Namespace, old: Path | None 
     check_output(output, force=replaces or getattr(arguments, "force", False))
 
 
-def _said(output: Path, manifest: Manifest, before: Manifest | None = None) -> int:
+def _say(output: Path, manifest: Manifest, before: Manifest | None = None) -> None:
     print(f"{output}: {byte_size(output.stat().st_size)}, {summary(manifest)}")
     if before is not None:
         versions = [f"solofile {one.solofile} with llama.cpp {one.llama_cpp.commit[:7]}" for one in (before, manifest)]
         print(f"Runtime: {versions[0]} before, {versions[1]} now.")
-    return 0

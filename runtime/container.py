@@ -120,6 +120,10 @@ class Bundle:
         for path in self.members:
             self._checked(path)
 
+    def whole_file(self) -> Iterator[bytes]:
+        """All bytes of the file, unchecked, in chunks of at most 1 MiB."""
+        return self._stored_bytes("the file", 0, self.file_size)
+
     def read_in_order(self) -> None:
         """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
         _advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
