@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
             form = command.add_mutually_exclusive_group()
             form.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
             form.add_argument("--tree", action="store_true", help="every part with its sizes and SHA-256")
+            form.add_argument("--sbom", action="store_true", help="a bill of materials: CycloneDX 1.6, JSON")
         if name == "verify":
             command.add_argument("--json", action="store_true", help="the result as JSON")
             text = "also check that it was signed with this key: a .pub file, or the key itself"

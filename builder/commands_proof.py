@@ -29,9 +29,16 @@ if TYPE_CHECKING:
 def inspect(arguments: argparse.Namespace) -> int:
     """``solofile inspect``."""
     with Bundle.open(arguments.file) as bundle:
-        shown = document if arguments.json else tree if arguments.tree else page
-        print(shown(bundle), end="")
+        print(_form(arguments)(bundle), end="")
     return 0
+
+
+def _form(arguments: argparse.Namespace) -> Callable[[Bundle], str]:
+    if arguments.sbom:
+        from solofile.builder.sbom import sbom
+
+        return sbom
+    return document if arguments.json else tree if arguments.tree else page
 
 
 def verify(arguments: argparse.Namespace) -> int:
