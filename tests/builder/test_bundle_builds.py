@@ -125,6 +125,30 @@ def test_same_inputs_same_bytes(gguf_path: Path, pack_path: Path, folder: Path, 
     assert (folder / "n.exe").read_bytes() == (other / "z").read_bytes()
 
 
+@pytest.mark.parametrize("epoch", [None, "1735689598"])
+def test_same_bytes_on_another_day(
+    gguf_path: Path, pack_path: Path, folder: Path, epoch: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build, a change and an upgrade, today and in ten years, in other folders, with and without a fixed time."""
+    real = time.time, time.time_ns
+    if epoch:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    made = []
+    for days in (0, 3653):
+        monkeypatch.setattr(time, "time", lambda days=days: real[0]() + days * 86_400)
+        monkeypatch.setattr(time, "time_ns", lambda days=days: real[1]() + days * 86_400 * 10**9)
+        place = folder / f"day {days}"
+        place.mkdir()
+        monkeypatch.chdir(place)
+        model = shutil.copyfile(gguf_path, place / gguf_path.name)
+        assert main(["build", model.name, "--pack", str(pack_path), "-o", "a.exe"]) == 0
+        assert main(["set", "a.exe", "--title", "T", "-o", "b.exe"]) == 0
+        assert main(["upgrade", "b.exe", "--pack", str(pack_path), "-o", "c.exe"]) == 0
+        made.append([Path(name).read_bytes() for name in ("a.exe", "b.exe", "c.exe")])
+    assert made[0] == made[1]
+    assert made[0][1] == made[0][2]
+
+
 def test_source_date_epoch(
     gguf_path: Path, pack_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
