@@ -246,3 +246,18 @@ def test_no_cryptography_where_none_is_needed(gguf_path: Path, pack_path: Path, 
     words = ["build", str(gguf_path), "--pack", str(pack_path), "-o", str(folder / "n.exe")]
     command = [sys.executable, "-c", code, *words]
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("signed")
+def test_password_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["one", "another", "correct horse", "correct horse", "correct horse"]
+    asked = []
+    monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or typed.pop(0))
+    assert main(["keygen", "-o", "asked.key"]) == 2
+    assert "The two passwords differ" in capsys.readouterr().err
+    assert not Path("asked.key").exists()
+    assert main(["keygen", "-o", "asked.key"]) == 0
+    assert main(["sign", "x.exe", "--key", "asked.key"]) == 0
+    assert (len(asked), typed) == (5, [])
+    assert main(["verify", "x.exe", "--public-key", "asked.pub"]) == 0
