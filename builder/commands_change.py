@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from solofile.builder.sources import PathSource
 from solofile.builder.targets import TARGETS
 from solofile.runtime.container import Bundle
 from solofile.runtime.manifest import Manifest
+from solofile.runtime.options import parse as parse_options
 
 
 def set_settings(arguments: argparse.Namespace) -> int:
@@ -29,6 +32,8 @@ def set_settings(arguments: argparse.Namespace) -> int:
         raise BadInput("Nothing is to be changed: give --name, --title, --system-prompt or --args.")
     sign = signer(arguments)
     with Bundle.open(arguments.file) as bundle:
+        if changes.arguments is not None:
+            changes = replace(changes, arguments=(*_naming_parts(bundle), *changes.arguments))
         check_arguments(changes.applied(bundle.manifest).arguments)
         _check_output(arguments.output, arguments)
         manifest = change_settings(bundle, arguments.output, changes)
@@ -105,6 +110,13 @@ def _changes(arguments: argparse.Namespace) -> Changes:
         system_prompt=None if arguments.system_prompt is None else text_of(arguments.system_prompt),
         arguments=None if arguments.args is None else tuple(words_of(arguments.args)),
     )
+
+
+def _naming_parts(bundle: Bundle) -> Iterator[str]:
+    """The words of the default arguments that name parts of the bundle, as an adapter: without them these lie idle."""
+    for one in parse_options(bundle.manifest.arguments):
+        if any(name in bundle.parts for value in one.values for name in re.split("[,:]", value)):
+            yield from one.words()
 
 
 def _check_output(output: Path, arguments: argparse.Namespace, old: Path | None = None) -> None:

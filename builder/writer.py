@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from solofile.builder.archive_writer import ArchiveWriter, open_raw
+from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
 from solofile.builder.copying import Digests, SourceFault, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
@@ -30,10 +30,11 @@ from solofile.runtime.version import __version__
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model to put in: what the manifest says of it, and the file it lies in now."""
+    """A model to put in: what the manifest says of it, and the file it lies in now: all of it, or ``span``."""
 
     model: Model
     source: Path
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,12 @@ def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], 
     """Stream one model, without hashing it where an earlier build has and it was not changed since."""
     with open_raw(one.source) as source:
         look = Look.at(source)
-        known = recall(look)
-        part = writer.add_file(one.model.path, source, on_bytes, known=known)
+        known = recall(look) if one.span is None else None  # what is remembered are hashes of whole files
+        part = writer.add_file(one.model.path, source, on_bytes, span=one.span, known=known)
         same = look.same(Look.at(source))
     if known and not same:
         raise _changed(one)
-    if same and not known:
+    if same and not known and one.span is None:
         remember(look, Digests(part.sha256, writer.members[-1].crc))
     return part
 

@@ -92,6 +92,14 @@ def test_set_everything(old: Path, folder: Path, capsys: pytest.CaptureFixture[s
     assert (manifest.system_prompt, manifest.arguments, manifest.title) == (None, (), "New")
 
 
+def test_set_keeps_the_arguments_that_name_parts(pack_path: Path, model: Path, folder: Path) -> None:
+    """An adapter in the bundle is of no use unless its option stays."""
+    arguments = ("-c", "512", "--lora-scaled", "adapters/none.gguf:0.5,models/model.gguf:1", "--lora", "mine.gguf")
+    make_bundle(folder / "old.exe", pack_path, [model], arguments=arguments)
+    assert main(["set", "old.exe", "-o", "new.exe", "--args", "--temp 0.5"]) == 0
+    assert sound(folder / "new.exe").arguments == (*arguments[2:4], "--temp", "0.5")
+
+
 def test_set_makes_what_a_build_makes(
     model: Path, pack_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bundles import model_facts
 from solofile.builder import known_hashes, writer
+from solofile.builder.archive_writer import Span
 from solofile.builder.cli import main
 from solofile.builder.copying import Digests
 from solofile.builder.known_hashes import SETTLED_NS, SMALLEST, Look, recall, remember
+from solofile.builder.output import replacing
+from solofile.builder.packfile import Pack
+from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.container import Bundle
 from solofile.runtime.integrity import verify
 
@@ -233,3 +238,18 @@ def test_model_that_changes_while_it_is_hashed_is_not_remembered(
     assert recall(look(model)) is None
     with Bundle.open("first.exe") as bundle:
         assert verify(bundle) == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_part_of_a_file_has_no_hash_of_its_own(model: Path, pack_path: Path, tmp_path: Path) -> None:
+    """A model inside another file: neither taken for the whole, nor remembered as it."""
+    whole = digests_of(model)
+    remember(look(model), whole)
+    data = model.read_bytes()[65_536:][: 1 << 20]
+    entry = model_facts("part", len(data))
+    with Pack.open(pack_path) as pack, replacing(tmp_path / "x.exe") as output:
+        plan = BundlePlan("n", "N", [pack], [ModelFile(entry, model, Span(65_536, len(data)))], entry.path)
+        manifest = write_bundle(plan, output, lambda _: None)
+    (part,) = [part for part in manifest.parts if part.path == entry.path]
+    assert part.sha256 == hashlib.sha256(data).hexdigest()
+    assert recall(look(model)) == whole
