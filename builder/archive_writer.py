@@ -13,8 +13,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from solofile.builder.copying import copy_file, write_all
+from solofile.builder.copying import Digests, copy_file, write_all
 from solofile.runtime.archive import (
     ALIGNMENT,
     DEFLATED,
@@ -31,6 +32,13 @@ from solofile.runtime.archive import (
 from solofile.runtime.manifest import Part
 
 
+class Span(NamedTuple):
+    """Some bytes of a file."""
+
+    start: int
+    size: int
+
+
 class ArchiveWriter:
     """Appends members to ``output``; ``parts`` says for each what the manifest will."""
 
@@ -41,6 +49,12 @@ class ArchiveWriter:
         self.members: list[Member] = []
         self.parts: list[Part] = []
         self.position = output.tell()
+        self._packed = hashlib.sha256()
+
+    @property
+    def packed(self) -> str:
+        """The SHA-256 over the deflated members so far, as they are stored."""
+        return self._packed.hexdigest()
 
     def add_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> Part:
         """Add a small member, STORED: what a build itself adds does not depend on the zlib it runs with."""
@@ -55,13 +69,30 @@ class ArchiveWriter:
         write_all(self._output, local_header(member))
         for chunk in chunks:
             write_all(self._output, chunk)
+            if member.method != STORED:
+                self._packed.update(chunk)
         return self._added(member, sha256)
 
-    def add_file(self, path: str, source: io.FileIO, on_bytes: Callable[[int], None], *, mode: int = 0o644) -> Part:
-        """Stream an open file, from its start, into a STORED member. Raises SourceFault, OSError."""
-        size = os.fstat(source.fileno()).st_size
+    def add_file(
+        self,
+        path: str,
+        source: io.FileIO,
+        on_bytes: Callable[[int], None],
+        *,
+        mode: int = 0o644,
+        span: Span | None = None,
+        known: Digests | None = None,
+        recheck: bool = False,
+    ) -> Part:
+        """Stream an open file, or ``span`` of it, into a STORED member.
+
+        ``known`` and ``recheck`` are those of ``copy_file``. Raises SourceFault, OSError.
+        """
+        start, size = span or Span(0, os.fstat(source.fileno()).st_size)
         member = self._member(path, STORED, mode, 0, size, size)
-        digests = copy_file(source, size, self._output, member.data_offset, on_bytes)
+        digests = copy_file(
+            source, size, self._output, member.data_offset, on_bytes, start=start, known=known, recheck=recheck
+        )
         member = member._replace(crc=digests.crc)
         self._output.seek(member.header_offset)
         write_all(self._output, local_header(member))

@@ -52,7 +52,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     output = request.output or Path(f"{name}.exe")
     check_output(output, force=request.force)
     licenses = _licenses(name, request.license_file)
-    stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH"))
+    stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
     fetched = fetch(request.source, progress)
     facts = check_model(fetched.path)
     check_output(output, force=request.force, model=fetched.path)
@@ -113,17 +113,22 @@ def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
 def _name(request: BuildRequest) -> str:
     """The bundle's name: as given, else the output's, else the model's."""
     if request.name is not None:
-        if not NAME.fullmatch(request.name):
-            raise BadInput(
-                f"The name “{request.name}” cannot be used: take at most 100 letters, digits and . _ + -, "
-                "beginning with a letter or a digit."
-            )
-        return request.name
+        return checked_name(request.name)
     if request.output is not None:
         return safe_name(request.output.name.removesuffix(".exe"))
     if isinstance(request.source, PathSource):
         return safe_name(request.source.path.name.removesuffix(".gguf"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
+
+
+def checked_name(name: str) -> str:
+    """``name``, if a bundle can have it. Raises BadInput."""
+    if not NAME.fullmatch(name):
+        raise BadInput(
+            f"The name “{name}” cannot be used: take at most 100 letters, digits and . _ + -, "
+            "beginning with a letter or a digit."
+        )
+    return name
 
 
 def safe_name(text: str) -> str:
@@ -141,7 +146,8 @@ def _licenses(name: str, file: Path | None) -> Mapping[str, bytes]:
         raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
 
 
-def _stamp(epoch: str | None) -> int:
+def checked_stamp(epoch: str | None) -> int:
+    """ZIP's time for SOURCE_DATE_EPOCH. Raises BadInput."""
     try:
         return stamp_of(epoch)
     except (ValueError, OverflowError, OSError) as error:

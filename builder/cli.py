@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands
+from solofile.builder import commands, commands_change, commands_proof
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
 
@@ -70,17 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"solofile {__version__}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     _add_build(group)
+    _add_changes(group)
     for name, run, text in (
-        ("inspect", commands.inspect, "say what is in a bundle"),
-        ("verify", commands.verify, "check every byte of a bundle"),
+        ("inspect", commands_proof.inspect, "say what is in a bundle"),
+        ("verify", commands_proof.verify, "check every byte of a bundle"),
         ("extract", commands.extract, "take the parts out of a bundle"),
     ):
         command = _add(group, name, run, text)
         command.add_argument("file", metavar="FILE", type=Path)
         if name == "inspect":
-            command.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
+            form = command.add_mutually_exclusive_group()
+            form.add_argument("--json", action="store_true", help="as JSON, with the whole manifest")
+            form.add_argument("--tree", action="store_true", help="every part with its sizes and SHA-256")
+            form.add_argument("--sbom", action="store_true", help="a bill of materials: CycloneDX 1.6, JSON")
+        if name == "verify":
+            command.add_argument("--json", action="store_true", help="the result as JSON")
+            text = "also check that it was signed with this key: a .pub file, or the key itself"
+            command.add_argument("--public-key", metavar="KEY", help=text)
+            command.add_argument("--signature", metavar="FILE", type=Path, help="default: the name with .minisig")
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
+    _add_signing(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
     demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
     for name, run, text in (
@@ -103,17 +113,73 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command = _add(group, "build", commands.build, "build one executable out of a model")
-    command.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path)
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path, nargs="?")
+    text = "take the models and the settings of this bundle"
+    source.add_argument("--from", metavar="OLD.exe", type=Path, dest="old", help=text)
     command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
-    command.add_argument("--name", metavar="N", help="of the bundle; default: the recipe's or the model's")
-    command.add_argument("--title", metavar="TEXT", help="for people; default: the recipe's or the model's")
+    _add_settings(command, "; default: the recipe's or the model's")
+    _add_runtime(command)
+
+
+def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
+    """The commands that make a new bundle out of another one."""
+    command = _add(group, "set", commands_change.set_settings, "make a bundle with other settings out of one")
+    command.add_argument("file", metavar="FILE", type=Path)
+    _add_new(command)
+    _add_settings(command, "; default: as it is")
+    _add_sign(command)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    text = "make a bundle with this solofile's runtime out of an older one"
+    command = _add(group, "upgrade", commands_change.upgrade, text)
+    command.add_argument("file", metavar="OLD", type=Path)
+    _add_new(command)
+    command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
+    _add_runtime(command)
+
+
+def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add(group, "sign", commands_proof.sign, "sign a bundle, in minisign's format")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--key", metavar="KEY", type=Path, required=True, help="the secret key")
+    _add_password(command)
+    command = _add(group, "keygen", commands_proof.keygen, "make a pair of keys to sign with")
+    text = "the secret key; the public one lies beside it, with .pub"
+    command.add_argument("-o", "--output", metavar="KEY", type=Path, required=True, help=text)
+    command.add_argument("--unencrypted", action="store_true", help="without a password: who has the file can sign")
+    _add_password(command)
+
+
+def _add_password(command: _Parser) -> None:
+    text = "the key's password is its first line; default: it is asked for"
+    command.add_argument("--password-file", metavar="FILE", type=Path, help=text)
+
+
+def _add_new(command: _Parser) -> None:
+    text = "the new file; the old one, to replace it once all is written"
+    command.add_argument("-o", "--output", metavar="NEW", type=Path, required=True, help=text)
+
+
+def _add_settings(command: _Parser, default: str) -> None:
+    command.add_argument("--name", metavar="N", help=f"of the bundle{default}")
+    command.add_argument("--title", metavar="TEXT", help=f"for people{default}")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
-    command.add_argument("--args", metavar="“…”", default="", help="default arguments of the bundle, in one word")
+    command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
+
+
+def _add_sign(command: _Parser) -> None:
+    text = "sign the output with this secret key: OUT.minisig"
+    command.add_argument("--sign", metavar="KEY", type=Path, help=text)
+    _add_password(command)
+
+
+def _add_runtime(command: _Parser) -> None:
     _add_parts(command)
     _add_backend(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     command.add_argument("--pack", metavar="FILE", type=Path, help="build from this pack.zip; no other is made")
+    _add_sign(command)
 
 
 def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, text: str) -> _Parser:

@@ -7,13 +7,15 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
+from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
-from solofile.builder.inspect import document, page, summary
+from solofile.builder.inspect import summary
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
@@ -21,7 +23,7 @@ from solofile.builder.sources import PathSource
 from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
-from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.errors import InputError
 from solofile.runtime.options import parse as parse_options
 
 DEMO_RECIPE = "smollm2-135m.toml"
@@ -30,30 +32,15 @@ DEMO_OUTPUT = Path("smollm2.exe")
 
 def build(arguments: argparse.Namespace) -> int:
     """``solofile build``."""
+    if arguments.old is not None:
+        from solofile.builder.commands_change import build_from
+
+        return build_from(arguments)
+    sign = signer(arguments)
     request = overruled(request_from(arguments.input), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
-    return 0
-
-
-def inspect(arguments: argparse.Namespace) -> int:
-    """``solofile inspect``."""
-    with Bundle.open(arguments.file) as bundle:
-        print(document(bundle) if arguments.json else page(bundle), end="")
-    return 0
-
-
-def verify(arguments: argparse.Namespace) -> int:
-    """``solofile verify``."""
-    with Bundle.open(arguments.file) as bundle:
-        total = integrity.total_bytes(bundle)
-        with Progress("Verifying", total) as shown:
-            damages = integrity.verify(bundle, shown.update)
-        for damage in damages[:-1]:
-            print(f"solofile: {damage.what}", file=sys.stderr)
-        if damages:
-            raise DamagedBundle(damages[-1].what)
-        print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({byte_size(total)}).")
+    sign(built.path)
     return 0
 
 
@@ -129,21 +116,26 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:
-        changed = replace(changed, system_prompt=_text(arguments.system_prompt) or None)
-    return replace(changed, arguments=(*request.arguments, *_words(arguments.args)))
+        changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
+    return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))
 
 
 def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     """Build, after a look at what the bundle would refuse at each start."""
-    try:
-        parse_options(request.arguments)
-    except InputError as error:
-        raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-    built = build_bundle(request, lambda wanted: _packs(wanted, pack))
+    check_arguments(request.arguments)
+    built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
     if not built.facts.chat_template:
         text = "The model has no chat template: it completes texts, and chats with it may make no sense."
         print(f"solofile: {text}", file=sys.stderr)
     return built
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse default arguments that the bundle would refuse at each start."""
+    try:
+        parse_options(arguments)
+    except InputError as error:
+        raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
 
 
 def shipped_recipe(name: str) -> Path | None:
@@ -152,7 +144,8 @@ def shipped_recipe(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
+def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
+    """The packs for what is asked for; ``pack`` is one that was given."""
     targets = wanted.targets
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
@@ -184,7 +177,7 @@ def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
             raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
-def _text(given: str) -> str:
+def text_of(given: str) -> str:
     """A text, or the contents of the file behind an @."""
     if not given.startswith("@"):
         return given
@@ -195,7 +188,8 @@ def _text(given: str) -> str:
         raise BadInput(f"The text {given[1:]} cannot be read: {reason}.") from error
 
 
-def _words(given: str) -> list[str]:
+def words_of(given: str) -> list[str]:
+    """A command line in one word, as the words that a shell would make of it."""
     try:
         return shlex.split(given)
     except ValueError as error:

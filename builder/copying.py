@@ -1,4 +1,4 @@
-"""Copies a large file into the output once, hashing it on the way.
+"""Copies a large file into the output once, hashing it on the way unless its digests are known.
 
 SHA-256 is the slowest step by far, so it has a thread of its own; reading, CRC-32 and writing share the other one and
 stay ahead of it (hashlib and zlib let go of the interpreter lock). Where the file system can share blocks, nothing is
@@ -21,6 +21,9 @@ from typing import NamedTuple
 
 CHUNK = 256 << 10
 BUFFERS = 32
+PLAIN_CHUNK = 4 << 20
+"""Bytes at a time where nothing is hashed."""
+
 CLONE_BLOCK = 65_536
 """Clones are whole multiples of this: no file system in use has larger blocks."""
 
@@ -38,22 +41,37 @@ class SourceFault(Exception):  # noqa: N818 - reads as what happened
     """The source could not be read to the size that it had at the start of the copy; the message is a clause."""
 
 
-def copy_file(source: io.FileIO, size: int, output: io.FileIO, offset: int, on_bytes: Callable[[int], None]) -> Digests:
-    """Copy ``size`` bytes from the start of ``source`` to ``offset`` of ``output``, opened for reading and writing.
+def copy_file(
+    source: io.FileIO,
+    size: int,
+    output: io.FileIO,
+    offset: int,
+    on_bytes: Callable[[int], None],
+    *,
+    start: int = 0,
+    known: Digests | None = None,
+    recheck: bool = False,
+) -> Digests:
+    """Copy ``size`` bytes from ``start`` of ``source`` to ``offset`` of ``output``, opened for reading and writing.
 
-    ``on_bytes`` is told the bytes done so far. Leaves ``output`` positioned behind the copy. Raises SourceFault when
-    the source fails or ends early, OSError when the output fails.
+    ``on_bytes`` is told the bytes done so far. Leaves ``output`` positioned behind the copy. Where the digests are
+    ``known`` nothing is hashed; ``recheck`` has what cannot be cloned, and is read anyhow, compared with them. Raises
+    SourceFault when the source fails, ends early or is not what is known of it, OSError when the output fails.
     """
-    cloned = clone_range(source, output, offset, size)
+    cloned = clone_range(source, output, offset, size, start)
+    if known is not None and (cloned or not recheck):
+        copy_plain(source, start + cloned, size - cloned, output, offset + cloned, lambda done: on_bytes(cloned + done))
+        return known
     output.seek(offset)
     hasher = _Hasher()
     crc = done = 0
+    source.seek(start)
     try:
         while done < size:
             # What was cloned is hashed as it lies in the output: a source written to meanwhile changes nothing there.
             reader, limit = (output, cloned) if done < cloned else (source, size)
             if done == cloned:
-                source.seek(done)
+                source.seek(start + done)
             chunk = hasher.read(reader, limit - done)
             crc = zlib.crc32(chunk, crc)
             if reader is source:
@@ -62,20 +80,37 @@ def copy_file(source: io.FileIO, size: int, output: io.FileIO, offset: int, on_b
             on_bytes(done)
     finally:
         sha256 = hasher.finish()
+    if known not in (None, Digests(sha256, crc)):
+        raise SourceFault("is not what was built")
     return Digests(sha256, crc)
 
 
-def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int) -> int:
-    """Share the blocks of ``source`` with ``output`` at ``offset``; the bytes that were shared, 0 where that is not so.
+def copy_plain(
+    source: io.FileIO, start: int, size: int, output: io.FileIO, offset: int, on_bytes: Callable[[int], None]
+) -> None:
+    """Copy a range without hashing it; leaves ``output`` behind the copy. Raises as ``copy_file`` does."""
+    buffer = memoryview(bytearray(min(PLAIN_CHUNK, max(size, 1))))
+    source.seek(start)
+    output.seek(offset)
+    done = 0
+    while done < size:
+        count = _read_into(source, buffer[: size - done])
+        write_all(output, buffer[:count])
+        done += count
+        on_bytes(done)
+
+
+def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int, start: int = 0) -> int:
+    """Share the blocks of ``source`` from ``start`` with ``output`` at ``offset``; how many bytes, 0 if it cannot be.
 
     The tail that does not fill a block is left to be copied.
     """
     length = size - size % CLONE_BLOCK
-    if not sys.platform.startswith("linux") or length == 0 or offset % CLONE_BLOCK:
+    if not sys.platform.startswith("linux") or length == 0 or offset % CLONE_BLOCK or start % CLONE_BLOCK:
         return 0
     import fcntl
 
-    request = struct.pack("<qQQQ", source.fileno(), 0, length, offset)
+    request = struct.pack("<qQQQ", source.fileno(), start, length, offset)
     try:
         fcntl.ioctl(output.fileno(), _FICLONERANGE, request)
     except OSError:
@@ -100,6 +135,17 @@ def write_all(output: io.RawIOBase, data: bytes | memoryview) -> None:
         view = view[output.write(view) or 0 :]
 
 
+def _read_into(source: io.FileIO, buffer: memoryview) -> int:
+    """Read what comes, one byte or more."""
+    try:
+        count = source.readinto(buffer)
+    except OSError as error:
+        raise SourceFault(f"cannot be read ({error.strerror})") from error
+    if not count:
+        raise SourceFault("became shorter while it was read")
+    return count
+
+
 class _Hasher:
     """SHA-256 on a thread of its own, over buffers that are filled again once they are hashed."""
 
@@ -115,12 +161,7 @@ class _Hasher:
     def read(self, source: io.FileIO, limit: int) -> memoryview:
         """The next bytes of ``source``, at most ``limit``: being hashed already, valid until the next call."""
         buffer = self._free.get()
-        try:
-            count = source.readinto(buffer[:limit])
-        except OSError as error:
-            raise SourceFault(f"cannot be read ({error.strerror})") from error
-        if not count:
-            raise SourceFault("became shorter while it was read")
+        count = _read_into(source, buffer[:limit])
         self._filled.put((buffer, count))
         return buffer[:count]
 

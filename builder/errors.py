@@ -9,6 +9,8 @@
             ├── BadModel         the model file is no GGUF, is cut short, is one that cannot be bundled
             ├── BadRecipe        a recipe that says too little, too much or the wrong thing
             ├── BadSource        a model that cannot be fetched, or is not the one that the recipe means
+            ├── BadKey           a key that cannot be read, or is no key; a wrong password
+            ├── BadSignature     a signature that is none, is by another key or over another file
             └── BadOutput        the output cannot be written: it exists, no permission, no space
 
 A message is one sentence: the fact, the name, the remedy. Only the command line prints it and exits. An unknown option,
@@ -54,6 +56,14 @@ class BadRecipe(BadInput):
 
 class BadSource(BadInput):
     """The model cannot be fetched, or is not the one that the recipe means."""
+
+
+class BadKey(BadInput):
+    """A key cannot be used."""
+
+
+class BadSignature(BadInput):
+    """A signature does not prove what it should."""
 
 
 class BadOutput(BadInput):

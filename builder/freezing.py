@@ -133,7 +133,9 @@ def _page_files(app: Path) -> list[tuple[str, str]]:
 
 
 def _environment(work: Path, freezer: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYINSTALLER"))}
+    # LD_PRELOAD too: ldd names what it loads, and PyInstaller would take that for a library of the program.
+    dropped = ("PYTHON", "PYINSTALLER", "LD_PRELOAD", "LD_AUDIT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {
         "PYTHONPATH": str(freezer),
         "PYTHONHASHSEED": "0",

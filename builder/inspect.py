@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from solofile.builder.progress import byte_size
+from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
 
@@ -32,13 +33,26 @@ def page(bundle: Bundle) -> str:
 
 
 def document(bundle: Bundle) -> str:
-    """The JSON that ``solofile inspect --json`` prints: the file's path and size, and the manifest as it is."""
+    """The JSON that ``solofile inspect --json`` prints: the file's path, size and digest, what the directory says of
+    each member, and the manifest as it is, which has the place and the SHA-256 of each part."""
     facts: dict[str, Any] = {
         "path": bundle.path,
         "size": bundle.file_size,
+        "digest": bundle.digest,
+        "members": [_member(member) for member in bundle.members.values()],
         "manifest": json.loads(bundle.manifest_bytes),
     }
     return json.dumps(facts, indent=1) + "\n"
+
+
+def _member(member: Member) -> dict[str, Any]:
+    return {
+        "path": member.path,
+        "method": "stored" if member.method == STORED else "deflated",
+        "mode": f"{member.mode:04o}",
+        "crc32": f"{member.crc:08x}",
+        "header_offset": member.header_offset,
+    }
 
 
 def summary(manifest: Manifest) -> str:

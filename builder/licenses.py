@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
@@ -79,13 +79,18 @@ def _python() -> bytes:
 
 def _of_project(site: Path, name: str) -> bytes:
     """The license files of an installed project, one after the other; its metadata's word if it has none."""
-    folder = next(iter(site.glob(f"{name.replace('-', '?')}-*.dist-info")), None) or _any_case(site, name)
+    folder = metadata_folder(site, name)
     paths = sorted({path for pattern in _NAMES for path in folder.rglob(pattern) if path.is_file()})
     if not paths:
         lines = (folder / "METADATA").read_text("utf-8").splitlines()
         said = [line for line in lines if line.startswith(("Name:", "Version:", "License", "Classifier: License"))]
         return ("\n".join(said) + "\n").encode()
     return b"\n\n".join(path.read_bytes() for path in paths)
+
+
+def metadata_folder(site: Path, name: str) -> Path:
+    """The ``dist-info`` of a project that is installed in ``site``. Raises BuildError."""
+    return next(iter(site.glob(f"{name.replace('-', '?')}-*.dist-info")), None) or _any_case(site, name)
 
 
 def _any_case(site: Path, name: str) -> Path:
@@ -99,17 +104,22 @@ def _any_case(site: Path, name: str) -> Path:
 def _system(paths: Iterable[Path]) -> dict[str, bytes]:
     """The copyright files of the distribution's packages that own ``paths``; a word where there is none."""
     texts = {}
+    for name, package, path in system_libraries(paths):
+        copyright_file = Path("/usr/share/doc", package or "", "copyright")
+        known = package is not None and copyright_file.is_file()
+        texts[name] = copyright_file.read_bytes() if known else f"{path.name}: see its distribution.\n".encode()
+    return texts
+
+
+def system_libraries(paths: Iterable[Path]) -> Iterator[tuple[str, str | None, Path]]:
+    """The libraries among ``paths`` that are not Python's own: name, the package that owns it if one does, path."""
     for path in sorted(set(paths)):
         if (path.suffix != ".so" and ".so." not in path.name) or "lib-dynload" in path.parts:
             continue  # Python's own
         package = _package(path.resolve())
         name = package or path.name.partition(".so")[0]
-        if name.startswith(("libpython", "python")):
-            continue
-        copyright_file = Path("/usr/share/doc", package or "", "copyright")
-        known = package is not None and copyright_file.is_file()
-        texts[name] = copyright_file.read_bytes() if known else f"{path.name}: see its distribution.\n".encode()
-    return texts
+        if not name.startswith(("libpython", "python")):
+            yield name, package, path
 
 
 def _package(path: Path) -> str | None:

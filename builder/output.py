@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +20,74 @@ from solofile.builder.progress import byte_size
 def replacing(path: Path, *, mode: int = 0o644) -> Iterator[io.FileIO]:
     """A raw file, open for reading and writing, that becomes ``path`` when the block ends well.
 
-    Whatever ends it otherwise, Ctrl-C included, leaves nothing behind and ``path`` as it was.
+    Whatever ends it otherwise, Ctrl-C included, leaves nothing behind and ``path`` as it was. What a killed process
+    leaves is removed by the next one that writes ``path``.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with contextlib.suppress(FileNotFoundError):  # of an earlier process with the same number that was killed
-        temporary.unlink()
-    file = io.FileIO(temporary, "x+b")
+    _remove_strays(path)
+    file, temporary = _create(path)
     try:
         with file:
             yield file
             if os.name == "posix":
                 os.fchmod(file.fileno(), mode)
-        temporary.replace(path)
+                temporary.replace(path)  # while it is still locked: nobody takes it for a stray
+        if os.name != "posix":  # an open file cannot be renamed there
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path) -> tuple[io.FileIO, Path]:
+    """A new file beside ``path``, locked for as long as it is open."""
+    for attempt in itertools.count():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}{f'-{attempt}' if attempt else ''}.part")
+        try:
+            file = io.FileIO(temporary, "x+b")
+        except FileExistsError:  # of another process with this number, in another container
+            continue
+        if _lock(file, unlockable=True) and _is_at(file, temporary):
+            return file, temporary
+        file.close()  # another build came between and took it for a stray
+    raise AssertionError
+
+
+def _remove_strays(path: Path) -> None:
+    """Remove what builds of ``path`` left that were killed: temporary files that nobody holds locked any more."""
+    pattern = re.compile(re.escape(f".{path.name}.") + r"\d+(-\d+)?\.part")
+    try:
+        strays = [one for one in path.parent.iterdir() if pattern.fullmatch(one.name)]
+    except OSError:  # a folder that may be written to but not read
+        return
+    for stray in strays:
+        with contextlib.suppress(OSError), io.FileIO(stray, "r+b") as file:
+            if _lock(file, unlockable=False):
+                stray.unlink()
+
+
+def _lock(file: io.FileIO, *, unlockable: bool) -> bool:
+    """Lock an open file; False if another process has, ``unlockable`` where there are no locks.
+
+    The kernel lets go of a lock when its process ends, however that does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: there an open file can be neither removed nor replaced
+        return unlockable
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return unlockable
+    return True
+
+
+def _is_at(file: io.FileIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def check_output(output: Path, *, force: bool, model: Path | None = None) -> None:

@@ -33,7 +33,7 @@ from solofile.runtime.container import sums_path
 from solofile.runtime.hardware import target as host_target
 from solofile.runtime.manifest import LlamaCpp
 
-FORMAT = 1
+FORMAT = 2
 
 
 def find_or_build(
@@ -91,7 +91,7 @@ def pack_key(libraries: Native, launcher: Path) -> str:
 
 
 def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMaker) -> None:
-    from solofile.builder import licenses
+    from solofile.builder import components, licenses
 
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "work"
@@ -101,6 +101,7 @@ def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMak
     texts = licenses.collect(frozen.system_files)
     sources = [*_runtime(frozen.folder, libraries), *_kernels(libraries)]
     sources += [PackSource(f"LICENSES/{name}.txt", text) for name, text in texts.items()]
+    sources.append(PackSource(components.MEMBER, components.collect(frozen.system_files, texts)))
     facts = PackFacts(
         target=libraries.target,
         requires=_requirement(sources),

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from solofile.builder.archive_writer import ArchiveWriter, open_raw
-from solofile.builder.copying import SourceFault, write_all
+from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
+from solofile.builder.copying import Digests, SourceFault, write_all
 from solofile.builder.errors import BadModel, PackError
+from solofile.builder.known_hashes import Look, recall, remember
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
 from solofile.runtime.container import comment_of
@@ -29,10 +30,11 @@ from solofile.runtime.version import __version__
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model to put in: what the manifest says of it, and the file it lies in now."""
+    """A model to put in: what the manifest says of it, and the file it lies in now: all of it, or ``span``."""
 
     model: Model
     source: Path
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,35 @@ def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], 
     ``on_bytes`` is told the bytes written so far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
-    launcher = _write_launcher(plan.packs, output)
-    writer = ArchiveWriter(output, stamp=plan.stamp)
-    _add_packs(writer, plan, on_bytes)
+    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
     _add_models(writer, plan.models, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
-    manifest = _manifest(plan, [launcher, *writer.parts])
+    manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
+    finish(writer, manifest)
+    on_bytes(output.tell())
+    return manifest
+
+
+def begin(
+    packs: Sequence[Pack],
+    licenses: Mapping[str, bytes],
+    stamp: int,
+    output: io.FileIO,
+    on_bytes: Callable[[int], None],
+) -> tuple[ArchiveWriter, Part]:
+    """Write all that comes before the models: the writer that goes on from there, and the launcher."""
+    launcher = _write_launcher(packs, output)
+    writer = ArchiveWriter(output, stamp=stamp)
+    _add_packs(writer, packs, licenses, on_bytes)
+    return writer, launcher
+
+
+def finish(writer: ArchiveWriter, manifest: Manifest) -> None:
+    """Write all that comes behind the models' padding."""
     manifest_bytes = manifest.to_json()
     writer.add_bytes(MANIFEST_NAME, manifest_bytes)
     writer.finish(lambda directory: comment_of(manifest_bytes, directory))
-    on_bytes(output.tell())
-    return manifest
 
 
 def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
@@ -86,15 +105,16 @@ def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
     return Part(LAUNCHER_PART, 0, len(data), len(data), pack.launcher.sha256)
 
 
-def _add_packs(writer: ArchiveWriter, plan: BundlePlan, on_bytes: Callable[[int], None]) -> None:
+def _add_packs(
+    writer: ArchiveWriter, packs: Sequence[Pack], own: Mapping[str, bytes], on_bytes: Callable[[int], None]
+) -> None:
     """The runtimes, then the libraries, then the licenses; a license that two packs bring is the same text."""
     for root in ("runtime/", "native/"):
-        for pack in plan.packs:
+        for pack in packs:
             for path in pack.members:
                 if path.startswith(root):
                     _copy(writer, pack, path, on_bytes)
-    own = plan.licenses or {}
-    owners = {path: pack for pack in plan.packs for path in pack.members if path.startswith("LICENSES/")}
+    owners = {path: pack for pack in packs for path in pack.members if path.startswith("LICENSES/")}
     for path in sorted({*own, *owners}, key=str.encode):
         if path in own:
             writer.add_bytes(path, own[path])
@@ -115,36 +135,60 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
         def report(done: int, start: int = start) -> None:
             on_bytes(start + done)
 
-        with open_raw(one.source) as source:
-            try:
-                part = writer.add_file(one.model.path, source, report)
-            except SourceFault as error:
-                raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
+        try:
+            part = _add_model(writer, one, report)
+        except SourceFault as error:
+            raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
         if part.size != one.model.size:
-            raise BadModel(f"The model {one.source} changed while it was read: build again once it is whole.")
+            raise _changed(one)
 
 
-def _manifest(plan: BundlePlan, parts: Sequence[Part]) -> Manifest:
+def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], None]) -> Part:
+    """Stream one model, without hashing it where an earlier build has and it was not changed since."""
+    with open_raw(one.source) as source:
+        look = Look.at(source)
+        known = recall(look) if one.span is None else None  # what is remembered are hashes of whole files
+        part = writer.add_file(one.model.path, source, on_bytes, span=one.span, known=known)
+        same = look.same(Look.at(source))
+    if known and not same:
+        raise _changed(one)
+    if same and not known and one.span is None:
+        remember(look, Digests(part.sha256, writer.members[-1].crc))
+    return part
+
+
+def _changed(one: ModelFile) -> BadModel:
+    return BadModel(f"The model {one.source} changed while it was read: build again once it is whole.")
+
+
+def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
     return Manifest(
         format=FORMAT,
         solofile=__version__,
-        llama_cpp=_llama_cpp(plan.packs),
+        llama_cpp=llama_cpp_of(plan.packs),
         name=plan.name,
         title=plan.title,
-        targets={pack.facts.target: _target(pack) for pack in plan.packs},
+        targets=targets_of(plan.packs),
         models=tuple(one.model for one in plan.models),
         default_model=plan.default_model,
         system_prompt=plan.system_prompt,
         arguments=plan.arguments,
         parts=tuple(parts),
+        packed=packed,
     )
 
 
-def _llama_cpp(packs: Sequence[Pack]) -> LlamaCpp:
+def llama_cpp_of(packs: Sequence[Pack]) -> LlamaCpp:
+    """The llama.cpp that all of them are made of."""
     found = {pack.facts.llama_cpp for pack in packs}
     if len(found) != 1:
         raise PackError("The packs are of different versions of llama.cpp: build them again.")
     return found.pop()
+
+
+def targets_of(packs: Sequence[Pack]) -> Mapping[str, Target]:
+    """What a manifest says of the packs."""
+    return {pack.facts.target: _target(pack) for pack in packs}
 
 
 def _target(pack: Pack) -> Target:

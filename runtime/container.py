@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 
 from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
@@ -36,12 +36,22 @@ CHUNK = 1 << 20
 
 
 class Bundle:
-    """An open bundle: ``manifest``, ``parts`` and ``members`` by path, in file order, and the bytes of each part."""
+    """An open bundle: ``manifest``, ``parts`` and ``members`` by path, in file order, and the bytes of each part.
+
+    ``digest`` is the one in the file's comment: it stands for the whole file.
+    """
 
     def __init__(
-        self, path: str, descriptor: int, members: Mapping[str, Member], manifest: Manifest, manifest_bytes: bytes
+        self,
+        path: str,
+        descriptor: int,
+        members: Mapping[str, Member],
+        manifest: Manifest,
+        manifest_bytes: bytes,
+        digest: str,
     ) -> None:
         self.path = path
+        self.digest = digest
         self.file_size = os.fstat(descriptor).st_size
         self.manifest = manifest
         self.manifest_bytes = manifest_bytes
@@ -77,8 +87,11 @@ class Bundle:
             raise InputError(f"{found.path} of {self.path} has {found.size} bytes: read it with open_part.")
         return b"".join(self.open_part(found))
 
-    def open_part(self, part: str | Part) -> Iterator[bytes]:
-        """The bytes of a part in chunks of at most 1 MiB; DamagedBundle comes, at the latest, after the last one."""
+    def open_part(self, part: str | Part, on_packed: Callable[[bytes], object] | None = None) -> Iterator[bytes]:
+        """The bytes of a part in chunks of at most 1 MiB; DamagedBundle comes, at the latest, after the last one.
+
+        ``on_packed`` is given the bytes of a deflated part as they lie in the file.
+        """
         found = self.part(part)
         if found.path == LAUNCHER_PART:
             chunks: Iterator[bytes] = self._stored_bytes(found.path, found.offset, found.stored)
@@ -86,7 +99,7 @@ class Bundle:
             member = self._checked(found.path)
             chunks = self._stored_bytes(found.path, member.data_offset, member.stored)
             if member.method != STORED:
-                chunks = self._inflated(found, chunks)
+                chunks = self._inflated(found, _told(chunks, on_packed) if on_packed else chunks)
         return self._verified(found, chunks)
 
     def data_offset(self, part: str | Part) -> int:
@@ -107,9 +120,17 @@ class Bundle:
         for path in self.members:
             self._checked(path)
 
+    def whole_file(self) -> Iterator[bytes]:
+        """All bytes of the file, unchecked, in chunks of at most 1 MiB."""
+        return self._stored_bytes("the file", 0, self.file_size)
+
     def read_in_order(self) -> None:
         """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
         _advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
+
+    def fileno(self) -> int:
+        """The descriptor of the open file, for those who copy from it."""
+        return self._descriptor
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
@@ -172,6 +193,12 @@ class Bundle:
             raise damaged(self.path, f"the contents of {part.path} are not what was built (its SHA-256 differs)")
 
 
+def _told(chunks: Iterator[bytes], listener: Callable[[bytes], object]) -> Iterator[bytes]:
+    for chunk in chunks:
+        listener(chunk)
+        yield chunk
+
+
 def _open(path: str, descriptor: int) -> Bundle:
     # Without this the kernel reads ahead around the directory, into the pages of the model that lies before it.
     _advise(descriptor, "POSIX_FADV_RANDOM")
@@ -196,7 +223,8 @@ def _open(path: str, descriptor: int) -> Bundle:
     check_roots(path, members)
     check_parts(path, members, manifest)
     check_models(path, manifest, by_path)
-    return Bundle(path, descriptor, by_path, manifest, manifest_bytes)
+    digest = end.comment[len(COMMENT_PREFIX) :].decode()
+    return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest)
 
 
 def _read_manifest(path: str, descriptor: int, member: Member) -> bytes:

@@ -21,6 +21,7 @@ Modes:
   --doctor [--json]      this machine, what is chosen for it and why, the memory it takes, the cache, the bundle
   --bench [--json]       tokens per second, at 1 and 4 streams; --compare: with each kernel and number of threads
   --verify               compare every byte of this file with its manifest
+                         --public-key KEY: and its manifest with the signature in FILE.minisig, by the launcher
   --extract DIR          write the parts of this file, the model among them, below DIR
   --licenses             whose work is in this file, and under which terms
   --cache-clear          remove what starts have unpacked and nobody uses
@@ -35,6 +36,7 @@ Options:
   --no-browser           do not open a browser
   --idle-exit MINUTES    after its last page was closed, a program that opened one ends by itself (10; 0: never)
   --no-history           --chat does not keep what is typed for the next time
+  --require-signature KEY   start only if FILE.minisig beside this file was made for it with this key (minisign's)
   --kernel NAME          compute with this CPU variant; --doctor lists them
   --gpu NAME             compute on the GPU through this library of the bundle (vulkan, …), or on none; the default,
                          auto, takes it where it is faster. -dev and -ngl as in llama.cpp

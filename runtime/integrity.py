@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import NamedTuple
 
 from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.layout import damaged
 from solofile.runtime.manifest import LAUNCHER_PART, MANIFEST_NAME, Part
 
 OnBytes = Callable[[int], None]
 """Told the bytes done so far, of the total that ``total_bytes`` gives."""
+
+
+PACKED = "packed"
+"""In place of a part's path where the deflated parts as a whole are meant."""
 
 
 class Damage(NamedTuple):
@@ -32,22 +38,32 @@ def total_bytes(bundle: Bundle) -> int:
 def verify(bundle: Bundle, on_bytes: OnBytes | None = None) -> list[Damage]:
     """Compare every part with its SHA-256, its compressed bytes and its header with the directory; what is damaged.
 
-    Streams: memory does not grow with the file. The manifest and the directory were checked when it was opened.
+    Streams: memory does not grow with the file. The manifest and the directory were checked when it was opened, so
+    that no byte of the file is left out.
     """
     bundle.read_in_order()
     damages = []
+    packed = hashlib.sha256()
     before = 0
     for part in bundle.parts.values():
         done = before
         try:
-            for chunk in bundle.open_part(part):
+            for chunk in bundle.open_part(part, packed.update):
                 done += len(chunk)
                 if on_bytes:
                     on_bytes(done)
         except DamagedBundle as error:
             damages.append(Damage(part.path, str(error)))
         before += part.size
-    return damages
+    return damages or _packed_damage(bundle, packed.hexdigest())
+
+
+def _packed_damage(bundle: Bundle, found: str) -> list[Damage]:
+    """Two streams of DEFLATE can unpack to the same bytes; the second one is still not what was built."""
+    if bundle.manifest.packed in (None, found):
+        return []
+    what = "the compressed bytes of its parts are not what was built, though they unpack to the right ones"
+    return [Damage(PACKED, str(damaged(bundle.path, what)))]
 
 
 def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> list[Path]:

@@ -14,7 +14,7 @@ def write(bundle: Bundle, out: TextIO) -> None:
     for model in bundle.manifest.models:
         out.write(f"{model.name}: {model.license or 'the model file names no license'}\n")
     for path in bundle.parts:
-        if path.startswith(FOLDER):
+        if path.startswith(FOLDER) and path.endswith(".txt"):
             name = path.removeprefix(FOLDER).removesuffix(".txt")
             text = bundle.read(path).decode("utf-8", "replace").rstrip("\n")
             out.write(f"\n{'=' * len(name)}\n{name}\n{'=' * len(name)}\n\n{text}\n")

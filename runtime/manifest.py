@@ -116,6 +116,8 @@ class Manifest:
     system_prompt: str | None
     arguments: tuple[str, ...]
     parts: tuple[Part, ...]
+    packed: str | None = None
+    """SHA-256 over the deflated parts as they lie in the file, in order; it may be left out."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
@@ -123,6 +125,8 @@ class Manifest:
         for target in document["targets"].values():
             if not target["gpus"]:
                 del target["gpus"]
+        if self.packed is None:
+            del document["packed"]
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -150,6 +154,7 @@ class Manifest:
             system_prompt=fields.text_or_none("system_prompt"),
             arguments=fields.texts("arguments"),
             parts=_parts(fields.array("parts"), where),
+            packed=fields.digest_or_none("packed"),
         )
         if manifest.default_model not in (model.path for model in manifest.models):
             raise fields.error("default_model", "must be one of the models")
@@ -170,7 +175,8 @@ class _Fields:
             if key not in known:
                 raise UnknownName("key", place + key, [place + one for one in known], where=f"the manifest of {where}")
         for field in fields:
-            if field.name not in raw and field.default_factory is dataclasses.MISSING:
+            required = field.default is field.default_factory is dataclasses.MISSING
+            if required and field.name not in raw:
                 raise self.error(field.name, "is missing")
 
     def error(self, key: str, problem: str) -> DamagedBundle:
@@ -209,6 +215,10 @@ class _Fields:
         if not isinstance(value, str) or not _is_sha256(value):
             raise self.error(key, "must be 64 lower-case hex digits")
         return value
+
+    def digest_or_none(self, key: str) -> str | None:
+        """A digest, or None where the key is left out."""
+        return self.digest(key) if key in self._raw else None
 
     def table(self, key: str) -> dict[str, Any]:
         value = self._raw[key]

@@ -294,6 +294,8 @@ BUNDLE_TEXTS = """
 -p --prompt
 -sys --system-prompt
 --extract
+--require-signature
+--public-key
 --kernel
 --gpu
 --allow-origin

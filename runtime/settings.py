@@ -36,7 +36,7 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
-                        "--compare", "--calibrate", "--local-copy"})  # fmt: skip
+                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
@@ -102,6 +102,8 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
     flags = {one.option.key: not one.negated for one in merged if not one.values}
     keys = {one.option.key for one in merged}
+    # Both signature options are the launcher's: what they ask for is proven when the runtime starts.
+    _only_with("--public-key", keys, mode, VERIFY)
     return Launch(
         mode=mode,
         core=tuple(word for one in merged if one.option.place == options.CORE for word in one.words()),

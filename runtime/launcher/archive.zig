@@ -49,6 +49,8 @@ pub const Archive = struct {
     /// The bundle's own path, for messages.
     path: []const u8,
     entries: []const Entry,
+    /// The one in the file's comment, which stands for the whole file.
+    digest: [64]u8,
 
     pub fn find(self: Archive, name: []const u8) ?Entry {
         for (self.entries) |entry| {
@@ -80,8 +82,9 @@ pub fn open(arena: std.mem.Allocator, self: os.self.Self) Failure!Archive {
         .file = self.handle,
         .path = self.path,
         .entries = try readDirectory(arena, self.path, directory, place),
+        .digest = tail[tail_size - 64 ..].*,
     };
-    try checkDigest(arena, archive, directory, tail[tail_size - 64 ..]);
+    try checkDigest(arena, archive, directory);
     return archive;
 }
 
@@ -178,7 +181,7 @@ pub fn widen(extra: []const u8, fields: []const *u64) ?void {
 }
 
 /// The comment holds the SHA-256 of the manifest followed by the directory.
-fn checkDigest(arena: std.mem.Allocator, archive: Archive, directory: []const u8, said: *const [64]u8) Failure!void {
+fn checkDigest(arena: std.mem.Allocator, archive: Archive, directory: []const u8) Failure!void {
     const entry = archive.entries[archive.entries.len - 1];
     if (!std.mem.eql(u8, entry.name, "solofile.json") or entry.size > manifest_limit) {
         return archive.damaged("its central directory", "does not end with solofile.json");
@@ -188,7 +191,7 @@ fn checkDigest(arena: std.mem.Allocator, archive: Archive, directory: []const u8
     hash.update(manifest);
     hash.update(directory);
     const found = std.fmt.bytesToHex(hash.final(), .lower);
-    if (!std.mem.eql(u8, &found, said)) {
+    if (!std.mem.eql(u8, &found, &archive.digest)) {
         return archive.damaged("its solofile.json or its central directory", "is not what was written");
     }
 }

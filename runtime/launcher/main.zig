@@ -6,6 +6,7 @@ const say = @import("say.zig");
 const archive = @import("archive.zig");
 const cache = @import("cache.zig");
 const environment = @import("environment.zig");
+const signature = @import("signature.zig");
 const store = @import("store.zig");
 const sums = @import("sums.zig");
 const supervise = @import("supervise.zig");
@@ -43,7 +44,9 @@ fn run(arguments: []const [*:0]const u8, block: environment.Block) (say.Refusal 
     var arena_state: std.heap.ArenaAllocator = .init(std.heap.page_allocator);
     const arena = arena_state.allocator();
     const self = try openSelf(arena, arguments);
-    const pack = try sums.open(arena, try archive.open(arena, self));
+    const opened = try archive.open(arena, self);
+    try signature.check(arena, opened, arguments);
+    const pack = try sums.open(arena, opened);
     const folder = try cache.choose(arena, block, pack);
     const place: store.Store = try .init(arena, folder, pack);
     try place.acquire();

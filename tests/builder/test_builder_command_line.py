@@ -20,7 +20,8 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["build", "inspect", "verify", "extract", "demo", "native build", "pack build", "doctor"]
+    "command",
+    ["build", "inspect", "verify", "extract", "set", "upgrade", "demo", "native build", "pack build", "doctor"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -39,7 +40,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ("build m.gguf --ouptut x", "Unknown option --ouptut: did you mean --output?"),
         ("build m.gguf --systemprompt=x", "Unknown option --systemprompt: did you mean --system-prompt?"),
         ("build m.gguf --forc", "Unknown option --forc: did you mean --force?"),
-        ("build", "arguments are required: MODEL.gguf|RECIPE.toml: see solofile build --help"),
+        ("build", "MODEL.gguf|RECIPE.toml --from is required: see solofile build --help"),
         ("build m.gguf -o", "see solofile build --help"),
         ("inspect a b", "Unexpected word “b”: see solofile inspect --help"),
         ("pack biuld", "see solofile pack --help"),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import TARGET, make_gpu_pack
@@ -122,6 +123,30 @@ def test_same_inputs_same_bytes(gguf_path: Path, pack_path: Path, folder: Path, 
     words = ["build", str(model), "--pack", str(pack), "--name", "n", "-o", str(other / "z")]
     subprocess.run([sys.executable, "-c", code, *words], env=environment, check=True, capture_output=True)
     assert (folder / "n.exe").read_bytes() == (other / "z").read_bytes()
+
+
+@pytest.mark.parametrize("epoch", [None, "1735689598"])
+def test_same_bytes_on_another_day(
+    gguf_path: Path, pack_path: Path, folder: Path, epoch: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build, a change and an upgrade, today and in ten years, in other folders, with and without a fixed time."""
+    real = time.time, time.time_ns
+    if epoch:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    made = []
+    for days in (0, 3653):
+        monkeypatch.setattr(time, "time", lambda days=days: real[0]() + days * 86_400)
+        monkeypatch.setattr(time, "time_ns", lambda days=days: real[1]() + days * 86_400 * 10**9)
+        place = folder / f"day {days}"
+        place.mkdir()
+        monkeypatch.chdir(place)
+        model = shutil.copyfile(gguf_path, place / gguf_path.name)
+        assert main(["build", model.name, "--pack", str(pack_path), "-o", "a.exe"]) == 0
+        assert main(["set", "a.exe", "--title", "T", "-o", "b.exe"]) == 0
+        assert main(["upgrade", "b.exe", "--pack", str(pack_path), "-o", "c.exe"]) == 0
+        made.append([Path(name).read_bytes() for name in ("a.exe", "b.exe", "c.exe")])
+    assert made[0] == made[1]
+    assert made[0][1] == made[0][2]
 
 
 def test_source_date_epoch(
@@ -281,6 +306,29 @@ def test_inspect(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.
     document = json.loads(capsys.readouterr().out)
     assert (document["path"], document["size"]) == ("x.exe", size)
     assert document["manifest"]["system_prompt"] == "Two\nlines"
+    with Bundle.open("x.exe") as bundle:
+        assert document["digest"] == bundle.digest
+        assert [one["path"] for one in document["members"]] == list(bundle.members)
+    runtime = next(one for one in document["members"] if one["path"].endswith("/solofile-runtime"))
+    assert (runtime["method"], runtime["mode"]) == ("deflated", "0755")
+
+
+def test_inspect_tree(gguf_path: Path, pack_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", str(gguf_path), "--pack", str(pack_path), "-o", "x.exe"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "x.exe", "--tree"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["bytes", "in", "the", "file", "SHA-256", "part"]
+    names = [line[head.index("part") :] for line in lines]
+    assert names[:5] == ["launcher", "runtime/", "  linux-x86_64/", "    _internal/", "      base_library.zip"]
+    assert names[-1] == "solofile.json"
+    rows = [line.split() for line in lines if not line.endswith("/")]
+    with Bundle.open("x.exe") as bundle:
+        expected = [[str(part.size), str(part.stored), part.sha256] for part in bundle.parts.values()]
+        sha256 = hashlib.sha256(bundle.manifest_bytes).hexdigest()
+    assert [row[:3] for row in rows[:-1]] == expected
+    assert rows[-1][2:] == [sha256, "solofile.json"]
+    assert main(["inspect", "x.exe", "--tree", "--json"]) == 2
 
 
 def test_gpu_backends(gguf_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,6 +383,31 @@ def test_verify_and_extract(gguf_path: Path, pack_path: Path, folder: Path, caps
     assert "models/Tiny-Model.Q8.gguf" in error
 
 
+def test_verify_as_json(gguf_path: Path, pack_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def verified(name: str, code: int) -> dict[str, Any]:
+        assert main(["verify", name, "--json"]) == code
+        document = json.loads(capsys.readouterr().out)
+        assert isinstance(document, dict)
+        return document
+
+    assert main(["build", str(gguf_path), "--pack", str(pack_path), "-o", "x.exe"]) == 0
+    capsys.readouterr()
+    sound = verified("x.exe", 0)
+    assert (sound["ok"], sound["error"], sound["damaged"], sound["parts"]) == (True, None, [], 12)
+    assert sound["size"] == (folder / "x.exe").stat().st_size
+    data = bytearray((folder / "x.exe").read_bytes())
+    data[10] ^= 1
+    (folder / "y.exe").write_bytes(data)
+    damaged = verified("y.exe", 2)
+    assert (damaged["ok"], [one["path"] for one in damaged["damaged"]]) == (False, ["launcher"])
+    data[-1] ^= 1
+    (folder / "y.exe").write_bytes(data)
+    unreadable = verified("y.exe", 2)
+    assert not unreadable["ok"]
+    assert "is damaged" in unreadable["error"]
+    assert "none.exe cannot be opened" in verified("none.exe", 2)["error"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere it starts a child")
 def test_demo_builds_once_and_becomes_the_bundle(
     gguf_path: Path, pack_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -347,13 +420,13 @@ def test_demo_builds_once_and_becomes_the_bundle(
 
     (tmp_path / "demo.toml").write_text(f'name = "smollm2-135m"\n[model]\npath = "{gguf_path}"\n')
     monkeypatch.setattr(commands, "shipped_recipe", lambda _: tmp_path / "demo.toml")
-    monkeypatch.setattr(commands, "_packs", lambda *_: [Pack.open(pack_path)])
+    monkeypatch.setattr(commands, "find_packs", lambda *_: [Pack.open(pack_path)])
     monkeypatch.setattr(os, "execv", execv)
     for _ in range(2):
         with pytest.raises(Started) as caught:
             main(["demo", "--server", "--port", "1"])
         assert caught.value.args == (folder / "smollm2.exe", [str(folder / "smollm2.exe"), "--server", "--port", "1"])
-        monkeypatch.setattr(commands, "_packs", lambda *_: pytest.fail("it is there already"))
+        monkeypatch.setattr(commands, "find_packs", lambda *_: pytest.fail("it is there already"))
     assert manifest_of(folder / "smollm2.exe").name == "smollm2-135m"
 
 

@@ -109,3 +109,21 @@ def test_disk_that_fills_up(small_disk: Path) -> None:
         assert not list(small_disk.iterdir())
     finally:
         subprocess.run(["umount", str(small_disk)], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks as Unix has them")
+def test_strays_go_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    """Those of processes that are gone, whatever their number; not those of another build that runs, nor of others."""
+    path = tmp_path / "x.exe"
+    left = [tmp_path / f".x.exe.{number}.part" for number in (1, os.getppid(), 99_999_999, "7-2")]
+    others = [tmp_path / ".y.exe.1.part", tmp_path / ".x.exe.part", tmp_path / ".x.exe.1.part.txt"]
+    for stray in (*left, *others):
+        stray.write_bytes(b"half")
+    with replacing(path) as first:
+        first.write(b"first")
+        with replacing(path) as second:
+            second.write(b"second")
+            assert len(list(tmp_path.glob(".x.exe.*.part"))) == 2
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from solofile.builder import copying
-from solofile.builder.copying import SourceFault, can_clone, clone_range, copy_file
+from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_cloned_blocks_are_hashed_as_they_lie(
     data = os.urandom(200_000)
     (tmp_path / "source").write_bytes(data)
 
-    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int) -> int:
+    def clone(source: io.FileIO, output: io.FileIO, offset: int, *_: int) -> int:
         output.seek(offset)
         output.write(source.read(131_072))
         return 131_072
@@ -116,3 +117,60 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     peak = next(line for line in done.stdout.splitlines() if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 64 << 10  # kilobytes
+
+
+@pytest.mark.parametrize("cloned", [0, 131_072])
+def test_what_is_known_is_not_hashed(
+    tmp_path: Path, output: io.FileIO, monkeypatch: pytest.MonkeyPatch, cloned: int
+) -> None:
+    """A range from the middle of a file, shared in part or not at all."""
+    data = os.urandom(400_000)
+    (tmp_path / "source").write_bytes(data)
+    monkeypatch.setattr(copying, "_Hasher", lambda: pytest.fail("hashed"))
+    monkeypatch.setattr(copying, "clone_range", fake_clone(cloned))
+    seen: list[int] = []
+    known = Digests("0" * 64, 7)
+    with output, io.FileIO(tmp_path / "source") as source:
+        assert copy_file(source, 300_001, output, 65_536, seen.append, start=65_536, known=known) == known
+        assert output.tell() == 65_536 + 300_001
+    assert (tmp_path / "output").read_bytes()[65_536:] == data[65_536:][:300_001]
+    assert seen[-1] == 300_001
+
+
+def test_what_is_known_is_compared_where_it_is_read(
+    tmp_path: Path, output: io.FileIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(200_000)
+    (tmp_path / "source").write_bytes(data)
+    right = Digests(hashlib.sha256(data).hexdigest(), zlib.crc32(data))
+    with output, io.FileIO(tmp_path / "source") as source:
+        assert copy_file(source, len(data), output, 0, lambda _: None, known=right, recheck=True) == right
+        for wrong in (right._replace(crc=right.crc ^ 1), right._replace(sha256="0" * 64)):
+            with pytest.raises(SourceFault, match="is not what was built"):
+                copy_file(source, len(data), output, 0, lambda _: None, known=wrong, recheck=True)
+        monkeypatch.setattr(copying, "clone_range", fake_clone(131_072))
+        assert copy_file(source, len(data), output, 0, lambda _: None, known=wrong, recheck=True) == wrong
+
+
+def fake_clone(length: int) -> Callable[..., int]:
+    """A file system that shares the first ``length`` bytes of every range."""
+
+    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int, start: int = 0) -> int:
+        source.seek(start)
+        output.seek(offset)
+        output.write(source.read(length))
+        return length
+
+    return clone
+
+
+def test_plain_copy_of_a_source_that_ends_early(tmp_path: Path, output: io.FileIO) -> None:
+    (tmp_path / "source").write_bytes(b"x" * 1000)
+    with output, io.FileIO(tmp_path / "source") as source, pytest.raises(SourceFault, match="became shorter"):
+        copying.copy_plain(source, 500, 501, output, 0, lambda _: None)
+
+
+def test_no_clone_from_within_a_block(tmp_path: Path, output: io.FileIO) -> None:
+    (tmp_path / "source").write_bytes(bytes(200_000))
+    with output, io.FileIO(tmp_path / "source") as source:
+        assert clone_range(source, output, 0, 65_536, 4096) == 0

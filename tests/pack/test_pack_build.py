@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -105,13 +106,29 @@ def test_programs_are_stripped_and_modes_are_right(unpacked: Path) -> None:
 
 
 def test_every_part_has_its_license(opened: Pack) -> None:
-    named = {name.removeprefix("LICENSES/").removesuffix(".txt") for name in opened.members if "LICENSES" in name}
+    named = {name.removeprefix("LICENSES/").removesuffix(".txt") for name in opened.members if name.endswith(".txt")}
     assert {"solofile", "python", "pyinstaller", "llama.cpp", "llama-cpp-python", "cpp-httplib", "libcxx"} <= named
     assert set(inputs.pins("runtime")) <= named
     for name in named:
         text = opened.read(f"LICENSES/{name}.txt")
         assert len(text) > 200 or b"Public domain" in text, f"{name}: {text!r}"
     assert not any("readline" in name for name in named)
+
+
+def test_its_components_are_listed(opened: Pack) -> None:
+    """By name and version, those of the system as well; what the freeze leaves out is not among them."""
+    found = {one["name"]: one for one in json.loads(opened.read("LICENSES/components.json"))}
+    assert found["flask"]["version"] == inputs.pins("runtime")["flask"].version
+    assert found["flask"]["purl"] == f"pkg:pypi/flask@{found['flask']['version']}"
+    (source,) = found["llama.cpp"]["externalReferences"]
+    assert source["hashes"] == [{"alg": "SHA-256", "content": inputs.LLAMA.sha256}]
+    assert found["llama.cpp"]["purl"].endswith(inputs.LLAMA_CPP_COMMIT)
+    assert found["cpython"]["version"] == opened.facts.python
+    assert {"zig", "libcxx", "musl", "pyinstaller", "cpp-httplib", "cheroot", "werkzeug"} <= set(found)
+    assert not {"click", "jinja2", "python"} & set(found)
+    named = {Path(name).stem for name in opened.members if name.endswith(".txt")}
+    assert named - set(found) <= {"python", "click", "jinja2", "jaraco-functools", "more-itertools"}
+    assert list(found) == sorted(found)
 
 
 def test_it_starts_and_imports_its_app_quickly(unpacked: Path) -> None:

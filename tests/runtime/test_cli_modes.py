@@ -105,6 +105,7 @@ def test_doctor_lists_crashes_and_cache(environ: dict[str, str]) -> None:
         ("-hf a/b", 2, "The option -hf is not offered by a bundle: it downloads a model"),
         ("--server --compare", 2, "The option --compare goes with --bench: give both or neither"),
         ("--server --json", 2, "The option --json goes with --doctor or --bench: give both or neither"),
+        ("--server --public-key K", 2, "The option --public-key goes with --verify: give both or neither"),
         ("-m other", 2, "Unknown model other in this bundle"),
         ("--server --port 70000", 2, "There is no port 70000"),
         ("--idle-exit -1", 2, "--idle-exit -1 cannot be"),

@@ -82,7 +82,10 @@ def test_some_options_add_up() -> None:
     assert launch("-l 2-1 --lora a --lora b", found).core == ("-l", "1+1", "-l", "2-1", "--lora", "a", "--lora", "b")
 
 
-@pytest.mark.parametrize("spelling", ["--host 0.0.0.0", "--api-key k", "--server", "-p x", "--path /", "--kernel x64"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["--host 0.0.0.0", "--api-key k", "--server", "-p x", "--path /", "--kernel x64", "--require-signature K"],
+)
 def test_the_manifest_cannot_decide_what_only_the_user_may(spelling: str) -> None:
     with pytest.raises(RefusedOption, match="which only the user can give: rebuild the bundle without it"):
         launch("", manifest(arguments=tuple(spelling.split())))

@@ -1,0 +1,197 @@
+"""Makes a new bundle out of another one: with other settings, or with another runtime. The models are not read again.
+
+The model's blocks are shared with the old file where the file system can do that. Where it cannot they are streamed,
+and compared with the old manifest on the way. What the two do not change comes out byte for byte as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solofile.builder.archive_writer import ArchiveWriter, Span
+from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file, copy_plain
+from solofile.builder.output import check_space, explained, replacing
+from solofile.builder.packfile import Pack
+from solofile.builder.progress import Progress
+from solofile.builder.tools import ProgressMaker
+from solofile.builder.writer import begin, finish, llama_cpp_of, targets_of
+from solofile.runtime.archive import ALIGNMENT, STORED, Member
+from solofile.runtime.container import PADDING_PREFIX, Bundle
+from solofile.runtime.layout import damaged
+from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Part
+from solofile.runtime.version import __version__
+
+CARRIED = ("models/", "adapters/", "prompts/")
+"""What belongs to the model and goes from an old bundle into the new one."""
+
+CHUNK = 1 << 20
+
+OWN_LICENSES = "LICENSES/model"
+"""The license texts that a recipe brings; the others are the pack's."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be different; None leaves a setting as it is. An empty ``system_prompt`` stands for none."""
+
+    name: str | None = None
+    title: str | None = None
+    system_prompt: str | None = None
+    arguments: tuple[str, ...] | None = None
+
+    def applied(self, manifest: Manifest) -> Manifest:
+        """``manifest`` with them."""
+        prompt = manifest.system_prompt if self.system_prompt is None else self.system_prompt or None
+        return dataclasses.replace(
+            manifest,
+            name=self.name or manifest.name,
+            title=self.title or manifest.title,
+            system_prompt=prompt,
+            arguments=manifest.arguments if self.arguments is None else self.arguments,
+        )
+
+
+def change_settings(bundle: Bundle, output: Path, changes: Changes, progress: ProgressMaker = Progress) -> Manifest:
+    """Write ``bundle`` to ``output`` with other settings: all but the manifest and the directory stays as it is.
+
+    Raises DamagedBundle for a part that is read and is not what it should be, BadOutput.
+    """
+    manifest = changes.applied(bundle.manifest)
+    *members, last = bundle.members.values()
+    with _output(bundle, output, bundle.file_size, progress) as (file, source, on_bytes):
+        _copy_body(bundle, source, file, last.header_offset, on_bytes)
+        writer = ArchiveWriter(file, stamp=last.stamp)
+        writer.members.extend(members)
+        finish(writer, manifest)
+    return manifest
+
+
+def change_runtime(
+    bundle: Bundle,
+    packs: Sequence[Pack],
+    output: Path,
+    changes: Changes,
+    progress: ProgressMaker = Progress,
+    *,
+    stamp: int | None = None,
+) -> Manifest:
+    """Write ``bundle`` to ``output`` with the runtime of ``packs`` and other settings; ``stamp`` is ZIP's time.
+
+    Raises DamagedBundle for a part that is read and is not what it should be, PackError, BadOutput.
+    """
+    last = bundle.members[MANIFEST_NAME]
+    carried = [member for member in bundle.members.values() if _is_carried(member)]
+    licenses = {path: bundle.read(path) for path in bundle.parts if path.startswith(OWN_LICENSES)}
+    size = sum(pack.stored_size for pack in packs) + sum(member.stored + 2 * ALIGNMENT for member in carried)
+    with _output(bundle, output, size, progress) as (file, source, on_bytes):
+        chosen = last.stamp if stamp is None else stamp
+        writer, launcher = begin(packs, licenses, chosen, file, on_bytes)
+        for index, member in enumerate(carried):
+            _carry(writer, bundle, member, source, on_bytes, apart=index > 0)
+        writer.align_header()
+        manifest = dataclasses.replace(
+            changes.applied(bundle.manifest),
+            solofile=__version__,
+            llama_cpp=llama_cpp_of(packs),
+            targets=targets_of(packs),
+            parts=(launcher, *writer.parts),
+            packed=writer.packed,
+        )
+        finish(writer, manifest)
+    return manifest
+
+
+def _is_carried(member: Member) -> bool:
+    return member.path.startswith(CARRIED) and not member.path.startswith(PADDING_PREFIX)
+
+
+def _carry(
+    writer: ArchiveWriter,
+    bundle: Bundle,
+    member: Member,
+    source: io.FileIO,
+    on_bytes: Callable[[int], None],
+    *,
+    apart: bool,
+) -> None:
+    """Copy one member, and have it begin at an aligned offset if it did before."""
+    part, offset = bundle.parts[member.path], bundle.data_offset(member.path)
+    if member.method != STORED:
+        for _ in bundle.open_part(part):  # compares it with its hash
+            pass
+        writer.add_raw(member, part.sha256, _raw(source, Span(offset, member.stored)))
+    else:
+        if offset % ALIGNMENT == 0:
+            writer.align_data(member.path, member.size, apart=apart)
+        start, known, span = writer.position, Digests(part.sha256, member.crc), Span(offset, member.size)
+        with _blamed(bundle, member.path):
+            report = functools.partial(_report, on_bytes, start)
+            writer.add_file(member.path, source, report, mode=member.mode, span=span, known=known, recheck=True)
+    on_bytes(writer.position)
+
+
+def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
+    on_bytes(start + done)
+
+
+def _raw(source: io.FileIO, span: Span) -> Iterator[bytes]:
+    source.seek(span.start)
+    left = span.size
+    while left and (chunk := source.read(min(left, CHUNK))):
+        left -= len(chunk)
+        yield chunk
+
+
+def _copy_body(
+    bundle: Bundle, source: io.FileIO, output: io.FileIO, size: int, on_bytes: Callable[[int], None]
+) -> None:
+    """Copy all that lies before the manifest: shared as a whole, or else streamed and compared part by part."""
+    done = clone_range(source, output, 0, size)
+    if not done:
+        bundle.check_headers()
+        for part in bundle.parts.values():
+            if not _streams(bundle, part):
+                for _ in bundle.open_part(part):  # compares it with its hash; it is copied with the headers around it
+                    pass
+                continue
+            copy_plain(source, done, part.offset - done, output, done, on_bytes)
+            start, known = part.offset, Digests(part.sha256, bundle.members[part.path].crc)
+            with _blamed(bundle, part.path):
+                report = functools.partial(_report, on_bytes, start)
+                copy_file(source, part.size, output, start, report, start=start, known=known, recheck=True)
+            done = start + part.size
+    copy_plain(source, done, size - done, output, done, on_bytes)
+
+
+def _streams(bundle: Bundle, part: Part) -> bool:
+    """Is it a large part that is compared while it is copied, so that it is read once?"""
+    return part.path in bundle.members and bundle.members[part.path].method == STORED and part.size >= CHUNK
+
+
+@contextlib.contextmanager
+def _blamed(bundle: Bundle, path: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceFault as error:
+        raise damaged(bundle.path, f"{path} {error}") from error
+
+
+@contextlib.contextmanager
+def _output(
+    bundle: Bundle, output: Path, size: int, progress: ProgressMaker
+) -> Iterator[tuple[io.FileIO, io.FileIO, Callable[[int], None]]]:
+    """The new file, the old one, and what to tell the bytes done."""
+    with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
+        if not can_clone(Path(bundle.path), output.parent):
+            check_space(output, size)
+        with io.FileIO(os.dup(bundle.fileno()), "rb") as source, replacing(output, mode=0o755) as file:
+            yield file, source, shown.update
+            shown.total = file.tell()
+            shown.update(file.tell())
