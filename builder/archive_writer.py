@@ -57,11 +57,23 @@ class ArchiveWriter:
             write_all(self._output, chunk)
         return self._added(member, sha256)
 
-    def add_file(self, path: str, source: io.FileIO, on_bytes: Callable[[int], None], *, mode: int = 0o644) -> Part:
-        """Stream an open file, from its start, into a STORED member. Raises SourceFault, OSError."""
-        size = os.fstat(source.fileno()).st_size
+    def add_file(
+        self,
+        path: str,
+        source: io.FileIO,
+        on_bytes: Callable[[int], None],
+        *,
+        mode: int = 0o644,
+        start: int = 0,
+        size: int | None = None,
+    ) -> Part:
+        """Stream ``size`` bytes (by default the rest) at ``start`` of an open file into a STORED member.
+
+        Raises SourceFault, OSError.
+        """
+        size = os.fstat(source.fileno()).st_size - start if size is None else size
         member = self._member(path, STORED, mode, 0, size, size)
-        digests = copy_file(source, size, self._output, member.data_offset, on_bytes)
+        digests = copy_file(source, size, self._output, member.data_offset, on_bytes, start=start)
         member = member._replace(crc=digests.crc)
         self._output.seek(member.header_offset)
         write_all(self._output, local_header(member))

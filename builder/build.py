@@ -17,7 +17,8 @@ from solofile.builder.output import check_output, check_space, explained, replac
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
-from solofile.builder.sources import Fetched, PathSource, fetch
+from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem
+from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
@@ -53,16 +54,16 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     check_output(output, force=request.force)
     licenses = _licenses(name, request.license_file)
     stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH"))
-    fetched = fetch(request.source, progress)
-    facts = check_model(fetched.path)
+    fetched = joined(fetch(request.source, progress), progress)
+    facts = check_model(fetched.path, fetched.start, fetched.size)
     check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, fetched.path, request.license)
+    model = model_entry(facts, Path(fetched.name), request.license)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
             packs=[stack.enter_context(pack) for pack in find_packs(request)],
-            models=[ModelFile(model, fetched.path)],
+            models=[ModelFile(model, fetched.path, fetched.start, fetched.size)],
             default_model=model.path,
             system_prompt=request.system_prompt,
             arguments=request.arguments,
@@ -96,7 +97,7 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
 
 def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
     """What the manifest says of the model at ``path``; ``spdx`` overrules the license that the model names itself."""
-    stem = safe_name(path.name.removesuffix(".gguf"))
+    stem = safe_name(model_stem(path.name))
     return Model(
         path=f"models/{stem}.gguf",
         name=stem,
@@ -122,7 +123,9 @@ def _name(request: BuildRequest) -> str:
     if request.output is not None:
         return safe_name(request.output.name.removesuffix(".exe"))
     if isinstance(request.source, PathSource):
-        return safe_name(request.source.path.name.removesuffix(".gguf"))
+        return safe_name(model_stem(request.source.path.name))
+    if isinstance(request.source, BundleSource):
+        return safe_name(request.source.path.name.removesuffix(".exe"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
 
 

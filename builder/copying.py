@@ -38,13 +38,15 @@ class SourceFault(Exception):  # noqa: N818 - reads as what happened
     """The source could not be read to the size that it had at the start of the copy; the message is a clause."""
 
 
-def copy_file(source: io.FileIO, size: int, output: io.FileIO, offset: int, on_bytes: Callable[[int], None]) -> Digests:
-    """Copy ``size`` bytes from the start of ``source`` to ``offset`` of ``output``, opened for reading and writing.
+def copy_file(
+    source: io.FileIO, size: int, output: io.FileIO, offset: int, on_bytes: Callable[[int], None], *, start: int = 0
+) -> Digests:
+    """Copy ``size`` bytes at ``start`` of ``source`` to ``offset`` of ``output``, opened for reading and writing.
 
     ``on_bytes`` is told the bytes done so far. Leaves ``output`` positioned behind the copy. Raises SourceFault when
     the source fails or ends early, OSError when the output fails.
     """
-    cloned = clone_range(source, output, offset, size)
+    cloned = clone_range(source, output, offset, size, start=start)
     output.seek(offset)
     hasher = _Hasher()
     crc = done = 0
@@ -53,7 +55,7 @@ def copy_file(source: io.FileIO, size: int, output: io.FileIO, offset: int, on_b
             # What was cloned is hashed as it lies in the output: a source written to meanwhile changes nothing there.
             reader, limit = (output, cloned) if done < cloned else (source, size)
             if done == cloned:
-                source.seek(done)
+                source.seek(start + done)
             chunk = hasher.read(reader, limit - done)
             crc = zlib.crc32(chunk, crc)
             if reader is source:
@@ -65,17 +67,17 @@ def copy_file(source: io.FileIO, size: int, output: io.FileIO, offset: int, on_b
     return Digests(sha256, crc)
 
 
-def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int) -> int:
-    """Share the blocks of ``source`` with ``output`` at ``offset``; the bytes that were shared, 0 where that is not so.
+def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int, *, start: int = 0) -> int:
+    """Share the blocks at ``start`` of ``source`` with ``output`` at ``offset``; the bytes that were shared, else 0.
 
     The tail that does not fill a block is left to be copied.
     """
     length = size - size % CLONE_BLOCK
-    if not sys.platform.startswith("linux") or length == 0 or offset % CLONE_BLOCK:
+    if not sys.platform.startswith("linux") or length == 0 or offset % CLONE_BLOCK or start % CLONE_BLOCK:
         return 0
     import fcntl
 
-    request = struct.pack("<qQQQ", source.fileno(), 0, length, offset)
+    request = struct.pack("<qQQQ", source.fileno(), start, length, offset)
     try:
         fcntl.ioctl(output.fileno(), _FICLONERANGE, request)
     except OSError:

@@ -29,10 +29,12 @@ from solofile.runtime.version import __version__
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model to put in: what the manifest says of it, and the file it lies in now."""
+    """A model to put in: what the manifest says of it, and the file it lies in now: all of it, or a range of bytes."""
 
     model: Model
     source: Path
+    start: int = 0
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
 
         with open_raw(one.source) as source:
             try:
-                part = writer.add_file(one.model.path, source, report)
+                part = writer.add_file(one.model.path, source, report, start=one.start, size=one.size)
             except SourceFault as error:
                 raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
         if part.size != one.model.size:

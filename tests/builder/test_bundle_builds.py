@@ -207,8 +207,8 @@ def test_model_that_shrinks_meanwhile(
     shutil.copy(gguf_path, folder / "m.gguf")
     real = check_model
 
-    def check(path: Path) -> object:
-        facts = real(path)
+    def check(path: Path, start: int, size: int | None) -> object:
+        facts = real(path, start, size)
         os.truncate(path, 1000)
         return facts
 

@@ -68,7 +68,8 @@ def test_cloned_blocks_are_hashed_as_they_lie(
     data = os.urandom(200_000)
     (tmp_path / "source").write_bytes(data)
 
-    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int) -> int:
+    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int, *, start: int) -> int:
+        assert start == 0
         output.seek(offset)
         output.write(source.read(131_072))
         return 131_072
@@ -116,3 +117,13 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     peak = next(line for line in done.stdout.splitlines() if line.startswith("VmHWM"))
     assert int(peak.split()[1]) < 64 << 10  # kilobytes
+
+
+def test_a_range_of_a_file(tmp_path: Path, output: io.FileIO) -> None:
+    data = os.urandom(300_000)
+    (tmp_path / "source").write_bytes(data)
+    with output, io.FileIO(tmp_path / "source") as source:
+        digests = copy_file(source, 200_000, output, 65_536, lambda _: None, start=70_000)
+        output.seek(65_536)
+        assert output.read() == data[70_000:270_000]
+    assert digests.sha256 == hashlib.sha256(data[70_000:270_000]).hexdigest()
