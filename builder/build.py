@@ -12,11 +12,13 @@ from pathlib import Path
 from solofile.builder.archive_writer import stamp_of
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
+from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
+from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem
 from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
@@ -52,12 +54,13 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     name = _name(request)
     output = request.output or Path(f"{name}.exe")
     check_output(output, force=request.force)
-    licenses = _licenses(name, request.license_file)
+    check_verified(request)
+    spdx, licenses = _license(name, request)
     stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH"))
     fetched = joined(fetch(request.source, progress), progress)
     facts = check_model(fetched.path, fetched.start, fetched.size)
     check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, Path(fetched.name), request.license)
+    model = model_entry(facts, Path(fetched.name), spdx)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
@@ -88,11 +91,14 @@ def _write(plan: BundlePlan, output: Path, fetched: Fetched, progress: ProgressM
 
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     found = next(part.sha256 for part in manifest.parts if part.path == path)
-    if fetched.sha256 not in (None, found):
-        raise BadSource(
-            f"{fetched.path} has changed since it was fetched (its SHA-256 is {found} in place of {fetched.sha256}): "
-            "delete it and build again."
-        )
+    if fetched.sha256 in (None, found):
+        return
+    sums = f"its SHA-256 is {found} in place of {fetched.sha256}"
+    if fetched.cached:
+        raise BadSource(f"{fetched.path} has changed since it was fetched ({sums}): delete it and build again.")
+    if fetched.size is not None:
+        raise BadSource(f"The model in {fetched.path} is damaged ({sums}): copy or download the bundle again.")
+    raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
 
 
 def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
@@ -135,11 +141,35 @@ def safe_name(text: str) -> str:
     return name or "model"
 
 
-def _licenses(name: str, file: Path | None) -> Mapping[str, bytes]:
-    if file is None:
-        return {}
+def check_verified(request: BuildRequest) -> None:
+    """Refuse a recipe whose model nobody has fetched yet to record what it is."""
+    if request.verified is False:
+        raise BadRecipe(
+            f"The recipe {request.recipe} is not verified: let “solofile recipe pin {_pinnable(request)}” fetch the "
+            "model and record its size and SHA-256, then build from what that writes."
+        )
+
+
+def _pinnable(request: BuildRequest) -> str:
+    """The recipe as a user names it: a shipped one by its name."""
+    path = request.recipe
+    return path.stem if path and path.parent == shipped_folder() else str(path)
+
+
+def _license(name: str, request: BuildRequest) -> tuple[str | None, Mapping[str, bytes]]:
+    """The license's name, and its texts by their place in the bundle; a bundle's model brings its own."""
+    spdx, texts = request.license, [_read_license(file) for file in request.license_files]
+    if isinstance(request.source, BundleSource):
+        old_spdx, old_texts = license_of(request.source)
+        spdx, texts = spdx or old_spdx, texts or list(old_texts.values())
+    return spdx, {
+        f"LICENSES/model-{name}{'' if number == 1 else f'-{number}'}.txt": text for number, text in enumerate(texts, 1)
+    }
+
+
+def _read_license(file: Path) -> bytes:
     try:
-        return {f"LICENSES/model-{name}.txt": file.read_bytes()}
+        return file.read_bytes()
     except OSError as error:
         raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
 

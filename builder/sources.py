@@ -24,6 +24,7 @@ from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.wheels import WheelMember, take_from_wheel
 from solofile.runtime.container import Bundle
+from solofile.runtime.manifest import Model
 
 HUB = "https://huggingface.co"
 HUB_VARIABLE, TOKEN_VARIABLE = "HF_ENDPOINT", "HF_TOKEN"
@@ -112,6 +113,8 @@ class Fetched:
     start: int = 0
     size: int | None = None
     parts: tuple[Fetched, ...] = ()
+    cached: bool = False
+    """Was it fetched by a build, so that it can be deleted and fetched again?"""
 
 
 class Found(NamedTuple):
@@ -142,7 +145,7 @@ def fetch(source: Source, progress: ProgressMaker = Progress) -> Fetched:
     if path is None:
         with _alone(folder, name, progress):
             path = _kept(folder, source.size) or _bring(source, folder, progress)
-    return Fetched(path, source.sha256, name)
+    return Fetched(path, source.sha256, name, cached=True)
 
 
 def fetch_unknown(source: Single, progress: ProgressMaker = Progress) -> Found:
@@ -204,14 +207,19 @@ def _present(source: PathSource) -> Fetched:
     return Fetched(source.path, source.sha256, source.path.name)
 
 
+def model_in(bundle: Bundle, name: str | None) -> Model:
+    """The model of that name or path in a bundle, by default its own choice. Raises BadSource."""
+    wanted = name or bundle.manifest.default_model
+    for model in bundle.manifest.models:
+        if wanted in (model.name, model.path):
+            return model
+    names = ", ".join(one.name for one in bundle.manifest.models)
+    raise BadSource(f"The bundle {bundle.path} has no model {wanted}: it has {names}.")
+
+
 def _in_bundle(source: BundleSource) -> Fetched:
     with Bundle.open(source.path) as bundle:
-        models = bundle.manifest.models
-        wanted = source.model or bundle.manifest.default_model
-        model = next((one for one in models if wanted in (one.name, one.path)), None)
-        if model is None:
-            names = ", ".join(one.name for one in models)
-            raise BadSource(f"The bundle {source.path} has no model {wanted}: it has {names}.")
+        model = model_in(bundle, source.model)
         part = bundle.part(model.path)
         return Fetched(source.path, part.sha256, f"{model.name}.gguf", bundle.data_offset(part), part.size)
 
