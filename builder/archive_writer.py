@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from solofile.builder.copying import copy_file, write_all
 from solofile.runtime.archive import (
@@ -29,6 +30,13 @@ from solofile.runtime.archive import (
     local_header,
 )
 from solofile.runtime.manifest import Part
+
+
+class Span(NamedTuple):
+    """Some bytes of a file."""
+
+    start: int
+    size: int
 
 
 class ArchiveWriter:
@@ -64,14 +72,10 @@ class ArchiveWriter:
         on_bytes: Callable[[int], None],
         *,
         mode: int = 0o644,
-        start: int = 0,
-        size: int | None = None,
+        span: Span | None = None,
     ) -> Part:
-        """Stream ``size`` bytes (by default the rest) at ``start`` of an open file into a STORED member.
-
-        Raises SourceFault, OSError.
-        """
-        size = os.fstat(source.fileno()).st_size - start if size is None else size
+        """Stream an open file, or ``span`` of it, into a STORED member. Raises SourceFault, OSError."""
+        start, size = span or Span(0, os.fstat(source.fileno()).st_size)
         member = self._member(path, STORED, mode, 0, size, size)
         digests = copy_file(source, size, self._output, member.data_offset, on_bytes, start=start)
         member = member._replace(crc=digests.crc)

@@ -58,7 +58,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     spdx, licenses = _license(name, request)
     stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH"))
     fetched = joined(fetch(request.source, progress), progress)
-    facts = check_model(fetched.path, fetched.start, fetched.size)
+    facts = check_model(fetched.path, fetched.span)
     check_output(output, force=request.force, model=fetched.path)
     model = model_entry(facts, Path(fetched.name), spdx)
     with contextlib.ExitStack() as stack:
@@ -66,7 +66,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             name=name,
             title=request.title or facts.name or name,
             packs=[stack.enter_context(pack) for pack in find_packs(request)],
-            models=[ModelFile(model, fetched.path, fetched.start, fetched.size)],
+            models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
             arguments=request.arguments,
@@ -96,7 +96,7 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     sums = f"its SHA-256 is {found} in place of {fetched.sha256}"
     if fetched.cached:
         raise BadSource(f"{fetched.path} has changed since it was fetched ({sums}): delete it and build again.")
-    if fetched.size is not None:
+    if fetched.span is not None:
         raise BadSource(f"The model in {fetched.path} is damaged ({sums}): copy or download the bundle again.")
     raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
 

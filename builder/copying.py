@@ -46,7 +46,7 @@ def copy_file(
     ``on_bytes`` is told the bytes done so far. Leaves ``output`` positioned behind the copy. Raises SourceFault when
     the source fails or ends early, OSError when the output fails.
     """
-    cloned = clone_range(source, output, offset, size, start=start)
+    cloned = clone_range(source, output, offset, size, start)
     output.seek(offset)
     hasher = _Hasher()
     crc = done = 0
@@ -67,8 +67,8 @@ def copy_file(
     return Digests(sha256, crc)
 
 
-def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int, *, start: int = 0) -> int:
-    """Share the blocks at ``start`` of ``source`` with ``output`` at ``offset``; the bytes that were shared, else 0.
+def clone_range(source: io.FileIO, output: io.FileIO, offset: int, size: int, start: int = 0) -> int:
+    """Share the blocks of ``source`` from ``start`` with ``output`` at ``offset``; how many bytes, 0 if it cannot be.
 
     The tail that does not fill a block is left to be copied.
     """

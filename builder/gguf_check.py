@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from solofile.builder.archive_writer import open_raw
+from solofile.builder.archive_writer import Span, open_raw
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_header import MAGIC, TENSOR_TYPES, Header, HeaderCut, HeaderError, read_header
 
@@ -57,13 +57,13 @@ class ModelFacts:
     size: int
 
 
-def check_model(path: Path, start: int = 0, size: int | None = None) -> ModelFacts:
-    """The facts of the GGUF at ``path``, or of the ``size`` bytes at ``start`` in it.
+def check_model(path: Path, span: Span | None = None) -> ModelFacts:
+    """The facts of the GGUF at ``path``, or of that ``span`` of the file there.
 
     Raises BadModel with a sentence when it cannot be bundled.
     """
     with _opened(path) as file:
-        size = file.seek(0, io.SEEK_END) - start if size is None else size
+        start, size = span or Span(0, file.seek(0, io.SEEK_END))
         try:
             header = read_header(file, start, size)
         except HeaderCut as error:

@@ -86,15 +86,14 @@ def changes(found: Sequence[Found]) -> dict[str, Any]:
 
 def edited(text: str, values: Mapping[str, Any], path: Path) -> str:
     """The TOML ``text`` with ``values`` in it, the rest as it was. Raises BadRecipe where that needs a person."""
-    lines = text.splitlines()
+    lines, wanted = text.splitlines(), load_text(text, path)
     for name, value in values.items():
         table, _, key = name.rpartition(".")
-        _set(lines, table, key, f"{key} = {_toml(value)}")
+        there = wanted.setdefault(table, {}) if table else wanted
+        if there.get(key) != value:
+            _set(lines, table, key, f"{key} = {_toml(value)}")
+        there[key] = value
     result = "\n".join(lines) + "\n"
-    wanted = load_text(text, path)
-    for name, value in values.items():
-        table, _, key = name.rpartition(".")
-        (wanted.setdefault(table, {}) if table else wanted)[key] = value
     if load_text_or_none(result, path) != wanted:
         listed = ", ".join(f"{name} = {_toml(value)}" for name, value in values.items())
         raise BadRecipe(f"The recipe {path} is written in a way that cannot be changed here: put in {listed} by hand.")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from solofile.builder.archive_writer import Span
 from solofile.builder.download import Remote, check_url, download, forget
 from solofile.builder.errors import BadSource
 from solofile.builder.hashing import file_sha256
@@ -101,7 +102,7 @@ Source = PathSource | BundleSource | SplitSource | Single
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model on this machine: the file, or ``size`` bytes at ``start`` of it.
+    """A model on this machine: the file, or ``span`` of it.
 
     ``name`` is what it was called where it came from; ``sha256`` is what it must be, None where nobody said. ``parts``
     holds the files of a split model, of which ``path`` is the first.
@@ -110,8 +111,7 @@ class Fetched:
     path: Path
     sha256: str | None
     name: str
-    start: int = 0
-    size: int | None = None
+    span: Span | None = None
     parts: tuple[Fetched, ...] = ()
     cached: bool = False
     """Was it fetched by a build, so that it can be deleted and fetched again?"""
@@ -221,7 +221,7 @@ def _in_bundle(source: BundleSource) -> Fetched:
     with Bundle.open(source.path) as bundle:
         model = model_in(bundle, source.model)
         part = bundle.part(model.path)
-        return Fetched(source.path, part.sha256, f"{model.name}.gguf", bundle.data_offset(part), part.size)
+        return Fetched(source.path, part.sha256, f"{model.name}.gguf", Span(bundle.data_offset(part), part.size))
 
 
 def _kept(folder: Path, size: int | None) -> Path | None:

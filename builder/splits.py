@@ -62,7 +62,7 @@ def joined(fetched: Fetched, progress: ProgressMaker = Progress) -> Fetched:
 def _siblings(fetched: Fetched) -> list[Path]:
     """The files of a split model that lies in a folder of the user's; none for a whole model."""
     names = part_names(fetched.path.name)
-    if len(names) < 2 or fetched.start or not fetched.path.is_file():
+    if len(names) < 2 or fetched.span or not fetched.path.is_file():
         return []
     missing = [name for name in names if not fetched.path.with_name(name).is_file()]
     if missing:

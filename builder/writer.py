@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from solofile.builder.archive_writer import ArchiveWriter, open_raw
+from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
 from solofile.builder.copying import SourceFault, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
@@ -29,12 +29,11 @@ from solofile.runtime.version import __version__
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model to put in: what the manifest says of it, and the file it lies in now: all of it, or a range of bytes."""
+    """A model to put in: what the manifest says of it, and the file it lies in now: all of it, or ``span``."""
 
     model: Model
     source: Path
-    start: int = 0
-    size: int | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
 
         with open_raw(one.source) as source:
             try:
-                part = writer.add_file(one.model.path, source, report, start=one.start, size=one.size)
+                part = writer.add_file(one.model.path, source, report, span=one.span)
             except SourceFault as error:
                 raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
         if part.size != one.model.size:

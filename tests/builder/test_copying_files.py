@@ -68,7 +68,7 @@ def test_cloned_blocks_are_hashed_as_they_lie(
     data = os.urandom(200_000)
     (tmp_path / "source").write_bytes(data)
 
-    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int, *, start: int) -> int:
+    def clone(source: io.FileIO, output: io.FileIO, offset: int, _: int, start: int) -> int:
         assert start == 0
         output.seek(offset)
         output.write(source.read(131_072))

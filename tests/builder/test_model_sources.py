@@ -83,9 +83,9 @@ def test_model_of_a_bundle_is_read_where_it_lies(tmp_path: Path, pack_path: Path
     data = (tmp_path / "old.exe").read_bytes()
     for name, path in ((None, gguf_path), ("other", second), ("models/other.gguf", second)):
         found = fetch(BundleSource(tmp_path / "old.exe", name))
-        assert found.size is not None
+        assert found.span is not None
         assert found.path == tmp_path / "old.exe"
-        assert data[found.start : found.start + found.size] == path.read_bytes()
+        assert data[found.span.start :][: found.span.size] == path.read_bytes()
         assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(BadSource, match=r"has no model x: it has .*other"):
         fetch(BundleSource(tmp_path / "old.exe", "x"))
