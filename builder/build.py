@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solofile.builder.archive_writer import stamp_of
+from solofile.builder.companions import companions_of
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
 from solofile.builder.from_bundle import license_of
@@ -19,7 +20,7 @@ from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem
+from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
 from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
@@ -61,6 +62,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     facts = check_model(fetched.path, fetched.span)
     check_output(output, force=request.force, model=fetched.path)
     model = model_entry(facts, Path(fetched.name), spdx)
+    companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
@@ -69,23 +71,26 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
-            arguments=request.arguments,
+            arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
             licenses=licenses,
+            companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
         )
-        return Built(output, _write(plan, output, fetched, progress), facts)
+        checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
+        return Built(output, _write(plan, output, checked, progress), facts)
 
 
-def _write(plan: BundlePlan, output: Path, fetched: Fetched, progress: ProgressMaker) -> Manifest:
+def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:
     size = plan.estimated_size
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
-        if not can_clone(fetched.path, output.parent):
+        if not can_clone(checked[plan.default_model].path, output.parent):
             check_space(output, size)
         with replacing(output, mode=0o755) as file:
             manifest = write_bundle(plan, file, shown.update)
             shown.total = file.tell()
             shown.update(file.tell())
-            _check_hash(manifest, plan.default_model, fetched)
+            for path, fetched in checked.items():
+                _check_hash(manifest, path, fetched)
     return manifest
 
 
@@ -133,12 +138,6 @@ def _name(request: BuildRequest) -> str:
     if isinstance(request.source, BundleSource):
         return safe_name(request.source.path.name.removesuffix(".exe"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
-
-
-def safe_name(text: str) -> str:
-    """``text`` with everything replaced that a name or the path of a member cannot hold."""
-    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).lstrip("._+-")[:100]
-    return name or "model"
 
 
 def check_verified(request: BuildRequest) -> None:

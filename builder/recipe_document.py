@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.errors import BadRecipe
-from solofile.builder.recipe_keys import KEYS, KINDS, NOT_YET, SOURCES, TABLES
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NOT_YET, SOURCES, TABLES
 from solofile.runtime.errors import UnknownName, nearest
 
 if sys.version_info >= (3, 11):
@@ -20,7 +20,7 @@ else:
 
 _KNOWN = {key.name: key for key in KEYS}
 _EXCLUSIVE = (("system_prompt", "system_prompt_file"), ("chat_template", "chat_template_file"))
-_OF_ITS_MODEL = ("verified", "chat_template", "chat_template_file")
+_OF_ITS_MODEL = ("verified", "chat_template", "chat_template_file", "adapters")
 """What an extended recipe says of its own model: it does not hold for another one."""
 
 
@@ -107,7 +107,7 @@ def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
         kept = {
             key: value
             for key, value in kept.items()
-            if not key.startswith(("model.", "license.")) and key not in _OF_ITS_MODEL
+            if not key.startswith(("model.", "draft.", "license.")) and key not in _OF_ITS_MODEL
         }
     for pair in _EXCLUSIVE:
         if any(key in child for key in pair):
@@ -121,7 +121,11 @@ def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
 def _checked(raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
     """Each key with its value, both found good."""
     for name, value in raw.items():
-        if name in TABLES:
+        if name in LISTS:
+            if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+                raise BadRecipe(f"In the recipe {path}, {name} must be tables, each headed [[{name}]].")
+            yield name, [{key: _one(f"{name}.{key}", one[key], path)[1] for key in one} for one in value]
+        elif name in TABLES:
             if not isinstance(value, dict):
                 raise BadRecipe(f"In the recipe {path}, {name} must be a table.")
             for inner, one in value.items():

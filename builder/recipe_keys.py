@@ -82,6 +82,8 @@ KINDS: Mapping[str, Kind] = {
 
 TABLES: Mapping[str, str] = {
     "model": "The model, from exactly one source: `path`, `url`, `hf`, `wheel` or `bundle`.",
+    "draft": "A small model with the same vocabulary that guesses ahead; the model checks several guesses at once.",
+    "adapters": "LoRA adapters, one `[[adapters]]` each: in the bundle, and applied from its start.",
     "license": "The model's license.",
     "sampling": "How words are drawn, unless whoever starts the bundle or sends a request says otherwise.",
 }
@@ -116,6 +118,22 @@ KEYS = (
     Key("model.bundle", "path", "A bundle: its model is read where it lies, its license goes along."),
     Key("model.sha256", "digests", "The SHA-256 of the file; of a split model a list, one for each part."),
     Key("model.size", "counts", "Its size in bytes; of a split model a list."),
+    Key("draft.path", "path", "A GGUF file."),
+    Key("draft.url", "text", "A URL."),
+    Key("draft.hf", "text", "A repository on Hugging Face."),
+    Key("draft.file", "text", "With `hf`: the file in it."),
+    Key("draft.revision", "text", "With `hf`: branch, tag or commit. Default: `main`."),
+    Key("draft.sha256", "digest", "The SHA-256 of the file; needed but for a path."),
+    Key("draft.size", "count", "Its size in bytes."),
+    Key("draft.tokens", "count", "Tokens that it guesses ahead at most (`--spec-draft-n-max`)."),
+    Key("adapters.path", "path", "A GGUF file with a LoRA adapter for this model."),
+    Key("adapters.url", "text", "A URL."),
+    Key("adapters.hf", "text", "A repository on Hugging Face."),
+    Key("adapters.file", "text", "With `hf`: the file in it."),
+    Key("adapters.revision", "text", "With `hf`: branch, tag or commit. Default: `main`."),
+    Key("adapters.sha256", "digest", "The SHA-256 of the file; needed but for a path."),
+    Key("adapters.size", "count", "Its size in bytes."),
+    Key("adapters.scale", "number", "How much of it is added to the model; default: 1; POST /lora-adapters sets it."),
     Key("license.spdx", "text", "Its SPDX name, or Hugging Face's name for it. Default: what the model says."),
     Key("license.file", "paths", "The text of it, or several texts: put into the bundle, shown by `--licenses`."),
     Key("sampling.temperature", "number", "`--temp`: 0 takes the likeliest word always."),
@@ -129,6 +147,9 @@ KEYS = (
     Key("sampling.seed", "whole", "`--seed`: the same words each time, on the same kernels."),
     Key("sampling.max_tokens", "whole", "`-n`: the longest answer, in tokens."),
 )  # fmt: skip
+
+LISTS = frozenset({"adapters"})
+"""The tables that may come several times."""
 
 OPTIONS: Mapping[str, str] = {
     "context": "-c",
@@ -153,12 +174,13 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """The sources of a model, each with the keys that go with it."""
 
+COMPANION_SOURCES: Mapping[str, tuple[str, ...]] = {kind: SOURCES[kind] for kind in ("path", "url", "hf")}
+"""The sources of what goes along with a model."""
+
 NOT_YET: Mapping[str, str] = {
-    "adapters": "a bundle cannot hold LoRA adapters yet; give them at its start by --lora",
-    "draft": "a bundle cannot hold a draft model yet; give it at its start by --spec-draft-model",
     "greeting": "the page shows no greeting yet; say it in the title",
     "icon": "an executable gets no icon yet",
-    "lora": "a bundle cannot hold LoRA adapters yet; give them at its start by --lora",
+    "lora": "LoRA adapters have tables of their own, [[adapters]]",
     "models": "a recipe makes a bundle of one model yet",
     "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",
     "projector": "a bundle cannot hold a projector yet; give it at its start by --mmproj",

@@ -183,8 +183,9 @@ def _copy_files(path: Path, target: Path) -> None:
         if key.kind not in ("path", "paths"):
             continue
         table, _, name = key.name.rpartition(".")
-        value = (raw.get(table, {}) if table else raw).get(name, [])
-        for one in [value] if isinstance(value, str) else value:
+        inner = raw.get(table, {}) if table else raw
+        values = [one.get(name, []) for one in (inner if isinstance(inner, list) else [inner])]
+        for one in (path for value in values for path in ([value] if isinstance(value, str) else value)):
             copy = target.parent / one
             if not copy.exists() and (path.parent / one).is_file():
                 copy.parent.mkdir(parents=True, exist_ok=True)

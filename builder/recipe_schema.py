@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.recipe_keys import KEYS, KINDS, SOURCES, TABLES, Key
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, SOURCES, TABLES, Key
 
 SCHEMA_NAME = "recipe.schema.json"
 README_NAME = "README.md"
@@ -30,6 +30,8 @@ def schema() -> dict[str, Any]:
     for table, text in TABLES.items():
         properties[table] = {"description": text, "type": "object", "properties": _properties(table)}
         properties[table]["additionalProperties"] = False
+        if table in LISTS:
+            properties[table] = {"type": "array", "items": properties[table]}
     # At most one: a recipe that extends another one may change what goes with that one's source.
     properties["model"]["oneOf"] = [{"required": [source]} for source in SOURCES]
     properties["model"]["oneOf"].append({"not": {"anyOf": [{"required": [source]} for source in SOURCES]}})
@@ -52,7 +54,8 @@ def key_tables() -> str:
     """The part of the README that has every key."""
     parts = [_table(key for key in KEYS if not key.table)]
     for table, text in TABLES.items():
-        parts.append(f"### `[{table}]`\n\n{text}\n\n" + _table(key for key in KEYS if key.table == table))
+        head = f"[[{table}]]" if table in LISTS else f"[{table}]"
+        parts.append(f"### `{head}`\n\n{text}\n\n" + _table(key for key in KEYS if key.table == table))
     return "\n" + "\n".join(parts) + "\n"
 
 

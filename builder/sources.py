@@ -200,6 +200,12 @@ def model_stem(name: str) -> str:
     return match["stem"] if match and int(match["count"]) > 1 else name.removesuffix(".gguf")
 
 
+def safe_name(text: str) -> str:
+    """``text`` with everything replaced that a name or the path of a member cannot hold."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).lstrip("._+-")[:100]
+    return name or "model"
+
+
 def _present(source: PathSource) -> Fetched:
     if source.size is not None and source.path.is_file() and source.path.stat().st_size != source.size:
         found = source.path.stat().st_size
