@@ -54,7 +54,7 @@ def pin(path: Path, output: Path | None = None, *, force: bool = False, progress
     """Fetch the model of the recipe at ``path`` and record its size and SHA-256.
 
     The recipe itself is changed, but one that comes with solofile is copied, to ``output`` or into the current folder.
-    Raises BadRecipe, BadSource, BadModel, BadOutput, ToolError.
+    Raises BadRecipe, BadSource, BadModel, BadOutput.
     """
     recipe = parse_recipe(load(path))
     target = output or (Path(path.name) if path.parent == shipped_folder() else path)

@@ -127,7 +127,7 @@ class Found(NamedTuple):
 
 
 def fetch(source: Source, progress: ProgressMaker = Progress) -> Fetched:
-    """Bring the file of ``source`` to this machine unless it is here. Raises BadSource, ToolError, InputError."""
+    """Bring the file of ``source`` to this machine unless it is here. Raises BadSource, InputError."""
     if isinstance(source, PathSource):
         return _present(source)
     if isinstance(source, BundleSource):
@@ -149,7 +149,7 @@ def fetch(source: Source, progress: ProgressMaker = Progress) -> Fetched:
 
 
 def fetch_unknown(source: Single, progress: ProgressMaker = Progress) -> Found:
-    """Fetch what has no SHA-256 yet into the cache. Raises BadSource, ToolError."""
+    """Fetch what has no SHA-256 yet into the cache. Raises BadSource."""
     folder = cache_folder("downloads", "unpinned", _key(source))
     with _alone(folder, file_name(source), progress):
         partial, wheel_sha256 = _load(source, folder, progress)
@@ -231,12 +231,17 @@ def _in_bundle(source: BundleSource) -> Fetched:
 
 
 def _kept(folder: Path, size: int | None) -> Path | None:
-    """The file in a folder of the cache, whatever it is called there; one of another size is removed."""
+    """The file in a folder of the cache, whatever it is called there; a damaged one, of another size, is removed."""
     for path in sorted(folder.iterdir()):
         if path.suffix == ".part" or path.name in (".lock", "download.json") or not path.is_file():
             continue
-        if size in (None, path.stat().st_size):
+        found = path.stat().st_size
+        if size in (None, found):
             return path
+        if file_sha256(path) == folder.name:
+            raise BadSource(
+                f"{path.name} has {found} bytes in place of {size}, and the right SHA-256: correct its size."
+            )
         path.unlink()
     return None
 

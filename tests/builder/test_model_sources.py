@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bundles import make_bundle
-from solofile.builder.errors import BadSource, ToolError
+from solofile.builder.errors import BadSource
 from solofile.builder.progress import SilentProgress
 from solofile.builder.sources import BundleSource, PathSource, WheelSource, fetch, fetch_unknown
 from solofile.builder.wheels import announced_size
@@ -50,7 +50,7 @@ def test_wheel_member(wheel: WheelSource, build_cache: Path) -> None:
 
 
 def test_wheel_of_another_hash(wheel: WheelSource) -> None:
-    with pytest.raises(ToolError, match=r"pip could not fetch tiny-model==1\.0"):
+    with pytest.raises(BadSource, match=r"pip could not fetch tiny-model==1\.0"):
         fetch(WheelSource(wheel.requirement, "0" * 64, wheel.member, SHA), lambda *_: SilentProgress())
 
 
