@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solofile.builder.archive_writer import stamp_of
+from solofile.builder.companions import companions_of
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
+from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
-from solofile.builder.sources import Fetched, PathSource, fetch
+from solofile.builder.recipe_document import shipped_folder
+from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
+from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
@@ -51,52 +55,60 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     name = _name(request)
     output = request.output or Path(f"{name}.exe")
     check_output(output, force=request.force)
-    licenses = _licenses(name, request.license_file)
+    check_verified(request)
+    spdx, licenses = _license(name, request)
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
-    fetched = fetch(request.source, progress)
-    facts = check_model(fetched.path)
+    fetched = joined(fetch(request.source, progress), progress)
+    facts = check_model(fetched.path, fetched.span)
     check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, fetched.path, request.license)
+    model = model_entry(facts, Path(fetched.name), spdx)
+    companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
             packs=[stack.enter_context(pack) for pack in find_packs(request)],
-            models=[ModelFile(model, fetched.path)],
+            models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
-            arguments=request.arguments,
+            arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
             licenses=licenses,
+            companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
         )
-        return Built(output, _write(plan, output, fetched, progress), facts)
+        checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
+        return Built(output, _write(plan, output, checked, progress), facts)
 
 
-def _write(plan: BundlePlan, output: Path, fetched: Fetched, progress: ProgressMaker) -> Manifest:
+def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:
     size = plan.estimated_size
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
-        if not can_clone(fetched.path, output.parent):
+        if not can_clone(checked[plan.default_model].path, output.parent):
             check_space(output, size)
         with replacing(output, mode=0o755) as file:
             manifest = write_bundle(plan, file, shown.update)
             shown.total = file.tell()
             shown.update(file.tell())
-            _check_hash(manifest, plan.default_model, fetched)
+            for path, fetched in checked.items():
+                _check_hash(manifest, path, fetched)
     return manifest
 
 
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     found = next(part.sha256 for part in manifest.parts if part.path == path)
-    if fetched.sha256 not in (None, found):
-        raise BadSource(
-            f"{fetched.path} has changed since it was fetched (its SHA-256 is {found} in place of {fetched.sha256}): "
-            "delete it and build again."
-        )
+    if fetched.sha256 in (None, found):
+        return
+    sums = f"its SHA-256 is {found} in place of {fetched.sha256}"
+    if fetched.cached:
+        raise BadSource(f"{fetched.path} has changed since it was fetched ({sums}): delete it and build again.")
+    if fetched.span is not None:
+        raise BadSource(f"The model in {fetched.path} is damaged ({sums}): copy or download the bundle again.")
+    raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
 
 
 def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
     """What the manifest says of the model at ``path``; ``spdx`` overrules the license that the model names itself."""
-    stem = safe_name(path.name.removesuffix(".gguf"))
+    stem = safe_name(model_stem(path.name))
     return Model(
         path=f"models/{stem}.gguf",
         name=stem,
@@ -117,7 +129,9 @@ def _name(request: BuildRequest) -> str:
     if request.output is not None:
         return safe_name(request.output.name.removesuffix(".exe"))
     if isinstance(request.source, PathSource):
-        return safe_name(request.source.path.name.removesuffix(".gguf"))
+        return safe_name(model_stem(request.source.path.name))
+    if isinstance(request.source, BundleSource):
+        return safe_name(request.source.path.name.removesuffix(".exe"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
 
 
@@ -131,17 +145,35 @@ def checked_name(name: str) -> str:
     return name
 
 
-def safe_name(text: str) -> str:
-    """``text`` with everything replaced that a name or the path of a member cannot hold."""
-    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).lstrip("._+-")[:100]
-    return name or "model"
+def check_verified(request: BuildRequest) -> None:
+    """Refuse a recipe whose model nobody has fetched yet to record what it is."""
+    if request.verified is False:
+        raise BadRecipe(
+            f"The recipe {request.recipe} is not verified: let “solofile recipe pin {_pinnable(request)}” fetch the "
+            "model and record its size and SHA-256, then build from what that writes."
+        )
 
 
-def _licenses(name: str, file: Path | None) -> Mapping[str, bytes]:
-    if file is None:
-        return {}
+def _pinnable(request: BuildRequest) -> str:
+    """The recipe as a user names it: a shipped one by its name."""
+    path = request.recipe
+    return path.stem if path and path.parent == shipped_folder() else str(path)
+
+
+def _license(name: str, request: BuildRequest) -> tuple[str | None, Mapping[str, bytes]]:
+    """The license's name, and its texts by their place in the bundle; a bundle's model brings its own."""
+    spdx, texts = request.license, [_read_license(file) for file in request.license_files]
+    if isinstance(request.source, BundleSource):
+        old_spdx, old_texts = license_of(request.source)
+        spdx, texts = spdx or old_spdx, texts or list(old_texts.values())
+    return spdx, {
+        f"LICENSES/model-{name}{'' if number == 1 else f'-{number}'}.txt": text for number, text in enumerate(texts, 1)
+    }
+
+
+def _read_license(file: Path) -> bytes:
     try:
-        return {f"LICENSES/model-{name}.txt": file.read_bytes()}
+        return file.read_bytes()
     except OSError as error:
         raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
 

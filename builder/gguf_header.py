@@ -61,7 +61,8 @@ class Header:
 
     ``values`` has the scalars and texts of its metadata, of long texts the beginning only; ``arrays`` has the lengths
     of its arrays; ``weights`` counts elements by the name of their tensor type. The data begins at ``data_offset`` and
-    the last tensor ends at ``end``, in bytes from the start of the file.
+    the last tensor ends at ``end``, in bytes from its start;
+    ``names`` are the tensors'.
     """
 
     version: int
@@ -71,11 +72,12 @@ class Header:
     weights: dict[str, int] = field(default_factory=dict)
     data_offset: int = 0
     end: int = 0
+    names: frozenset[str] = frozenset()
 
 
-def read_header(file: io.FileIO) -> Header:
-    """Read the header at the start of ``file``. Raises HeaderError, HeaderCut, OSError."""
-    cursor = _Cursor(file)
+def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Header:
+    """Read the header at ``start`` of ``file``, of the ``size`` bytes there. Raises HeaderError, HeaderCut, OSError."""
+    cursor = _Cursor(file, start, os.fstat(file.fileno()).st_size - start if size is None else size)
     magic, version = cursor.take(4), cursor.number("<I")
     if magic != MAGIC:
         raise HeaderError("it does not begin with GGUF")
@@ -87,9 +89,9 @@ def read_header(file: io.FileIO) -> Header:
     alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20 or alignment & (alignment - 1):
         raise HeaderError(f"its alignment {alignment} is no power of two")
-    weights, data_size = _read_tensors(cursor, tensors, alignment)
+    weights, names, data_size = _read_tensors(cursor, tensors, alignment)
     data_offset = -(-cursor.position // alignment) * alignment
-    return Header(version, tensors, values, arrays, weights, data_offset, data_offset + data_size)
+    return Header(version, tensors, values, arrays, weights, data_offset, data_offset + data_size, frozenset(names))
 
 
 def _check_version(version: int) -> None:
@@ -133,8 +135,8 @@ def _skip_array(cursor: _Cursor, key: str) -> int:
     return count
 
 
-def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], int]:
-    """Weights by type, and the bytes from the start of the data to the end of the last tensor."""
+def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], set[str], int]:
+    """Weights by type, the tensors' names, and the bytes from the start of the data to the end of the last tensor."""
     weights: dict[str, int] = {}
     names: set[str] = set()
     position = end = 0
@@ -149,7 +151,7 @@ def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[s
         weights[kind] = weights.get(kind, 0) + elements
         end = position + size
         position = -(-end // alignment) * alignment
-    return weights, end
+    return weights, names, end
 
 
 def _read_shape(cursor: _Cursor, name: str) -> tuple[str, int, int]:
@@ -173,16 +175,17 @@ def _read_shape(cursor: _Cursor, name: str) -> tuple[str, int, int]:
 class _Cursor:
     """Reads forwards through a file, a window at a time."""
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.FileIO, start: int, size: int) -> None:
         self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+        self._start = start
+        self._size = size
         self._window = b""
         self._base = 0
         self._next = 0
 
     @property
     def position(self) -> int:
-        """Offset in the file of what is read next."""
+        """Offset, from the start, of what is read next."""
         return self._base + self._next
 
     def take(self, length: int) -> bytes:
@@ -238,7 +241,7 @@ class _Cursor:
     def _fill(self, length: int) -> None:
         self._check(length)
         self._base, self._next = self.position, 0
-        self._file.seek(self._base)
-        self._window = self._file.read(max(length, _WINDOW)) or b""
+        self._file.seek(self._start + self._base)
+        self._window = self._file.read(min(max(length, _WINDOW), self._size - self._base)) or b""
         if len(self._window) < length:
             raise HeaderCut(length - len(self._window))

@@ -12,7 +12,8 @@ from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
 
 _GROUPS: Mapping[str, str] = {
-    "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", LAUNCHER_PART: "launcher"
+    "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
+    LAUNCHER_PART: "launcher"
 }  # fmt: skip
 
 

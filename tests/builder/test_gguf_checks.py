@@ -164,23 +164,9 @@ def test_other_kinds(tmp_path: Path) -> None:
     refuse(path, "does not say its architecture")
 
 
-def test_split_with_parts_missing(tmp_path: Path) -> None:
-    path = write_gguf(tmp_path / "big-00002-of-00003.gguf", split=(1, 3))
-    message = refuse(path, "part 2 of 3 of a split model")
-    assert "big-00001-of-00003.gguf, big-00003-of-00003.gguf cannot be found" in message
-    assert "llama-gguf-split --merge" in message
-
-
-def test_complete_split_set(tmp_path: Path) -> None:
-    for number in (1, 2):
-        write_gguf(tmp_path / f"big-0000{number}-of-00002.gguf", split=(number - 1, 2), tensors=number == 2)
-    message = refuse(tmp_path / "big-00001-of-00002.gguf", "part 1 of 2 of a split model: join them with")
-    assert f"--merge {tmp_path}/big-00001-of-00002.gguf {tmp_path}/big.gguf" in message
-
-
-def test_split_of_many_parts_is_said_shortly(tmp_path: Path) -> None:
-    path = write_gguf(tmp_path / "big-00001-of-60000.gguf", split=(0, 60_000))
-    assert "and 59994 more" in refuse(path, "part 1 of 60000")
+def test_part_of_a_split_model_under_another_name(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "big.gguf", split=(1, 3))
+    refuse(path, "part 2 of 3 of a split model and is not called NAME-00002-of-00003.gguf")
 
 
 def test_split_of_one_is_whole(tmp_path: Path) -> None:

