@@ -69,7 +69,7 @@ def parts(tab: Tab, narrow: bool) -> Any:
         site.status = {
             "size": 807_694_464,
             "hardware": "AMD Ryzen 7 5800X, 16 threads, 32 GB of memory",
-            "choice": "Kernels: haswell on 8 threads",
+            "choice": "haswell on 8 threads (the fastest of the 14 in this bundle that work here)",
         }
         page.goto(site.url)
         page.locator("#loading:visible").wait_for()

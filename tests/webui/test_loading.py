@@ -21,7 +21,7 @@ def loading(site: Site) -> Site:
 
 def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage) -> None:
     loading.status = {
-        "size": 4_700_000_000, "hardware": "8 cores, 32 GB", "choice": "Kernels: haswell",
+        "size": 4_700_000_000, "hardware": "8 cores, 32 GB", "choice": "haswell on 8 threads",
         "reading": {"done": 1_175_000_000, "total": 4_700_000_000, "speed": 150_000_000, "remaining": 23},
     }  # fmt: skip
     tab = open_page(ready=False)
@@ -32,7 +32,7 @@ def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage)
         "25 %",
         "4.7 GB",
         "8 cores, 32 GB",
-        "Kernels: haswell",
+        "haswell on 8 threads",
         "1.2 GB of 4.7 GB read, 150 MB/s, about 23 seconds left",
     ):
         assert words in text, words

@@ -183,10 +183,10 @@ def test_a_server_that_cannot_tell_about_itself_yet(site: Site, open_page: OpenP
 
     site._about = about  # type: ignore[method-assign]
     tab = open_page(ready=False)
-    tab.page.locator("[data-banner=gone]", has_text="trouble 503").wait_for()
-    tab.page.locator("[data-banner=gone]", has_text="trouble 500").wait_for()
+    tab.page.locator("[data-banner=about]", has_text="trouble 503").wait_for()
+    tab.page.locator("[data-banner=about]", has_text="trouble 500").wait_for()
     tab.wait_ready()
-    assert tab.page.locator("[data-banner=gone]").count() == 0
+    assert tab.page.locator("[data-banner]").count() == 0
     tab.send("Hi")
     assert tab.answers() == ["Hello there."]
 
