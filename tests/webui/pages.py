@@ -9,6 +9,9 @@ from typing import Any
 from fake_engine import wait_until
 from stand_in import Site
 
+GONE = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+"""What the console says of a server that ends."""
+
 INSIDE = re.compile(r"https?://127\.0\.0\.1:\d+/|data:|blob:http://127\.0\.0\.1")
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from fake_engine import SSE_FIELDS, Script, wait_until
-from pages import Tab, Watch
+from pages import GONE, Tab, Watch
 from stand_in import Site, event, talk
 
 OpenPage = Callable[..., Tab]
-
-GONE = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
 
 
 def test_the_server_stops_in_mid_answer(tab: Tab, watch: Watch) -> None:
