@@ -8,9 +8,9 @@ const ASK_RARELY_MS = 5000; // once it failed
 
 // Shows the load until the model is there and gives the last status; null if the reader ended the program.
 export async function waitForModel(server, presence) {
-  for (;;) {
+  while (!presence.over) {
     const state = await server.status().catch(() => null);
-    if (presence.over) return null;
+    if (presence.over) break;
     if (!state) await presence.lost();
     else {
       showState(state);
@@ -18,6 +18,7 @@ export async function waitForModel(server, presence) {
     }
     await pause(!state || state.phase === "loading" ? ASK_MS : ASK_RARELY_MS);
   }
+  return null;
 }
 
 export function showState(state) {

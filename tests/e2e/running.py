@@ -52,7 +52,7 @@ class Running:
 
 
 class Desktop:
-    """A desktop where the bundle is double-clicked: its browser writes down what it is to show, its cache is its own."""
+    """Where a bundle is double-clicked: the browser writes down what it is to show, and the cache is its own."""
 
     def __init__(self, folder: Path, bundle: Path) -> None:
         self._opened, self._bundle = folder / "opened", bundle

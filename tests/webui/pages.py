@@ -52,7 +52,7 @@ class Tab:
 
     def wait_ready(self) -> None:
         self.page.locator("#loading").wait_for(state="hidden")
-        self.page.locator("#chats > *").first.wait_for(state="attached")
+        self.page.locator("#files[accept]").wait_for(state="attached")  # it is known what the model understands
 
     def until(self, expression: str, timeout: float = 8.0) -> None:
         """Wait until a JavaScript expression holds (Playwright's own wait would need eval, which the page forbids)."""

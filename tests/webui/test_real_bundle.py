@@ -55,7 +55,7 @@ def test_stop_and_go_on(tab: Tab) -> None:
     assert begun
     tab.last(".state").get_by_role("button", name="Continue").click()
     tab.page.locator("#stop").wait_for()
-    tab.page.wait_for_timeout(1000)
+    tab.until(f"document.querySelector('.message.assistant .body').textContent.length > {len(begun)}", 30)
     tab.page.click("#stop")
     tab.wait_answer()
     assert tab.answers()[0].startswith(begun)
