@@ -165,6 +165,7 @@ class Host:
         from solofile.runtime import about, settings
 
         moved = self._place.moved if self._place else None
+        kernel = kernel.removeprefix("Kernels: ")  # the page has a label of its own before it
         more: dict[str, Any] = {"kernel": kernel, "hardware": hardware, "port": moved, "idle_exit": idle}
         facts = about.facts(self.bundle, self.launch.model, settings.given(self.launch), **more)
         return About(self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__, facts)

@@ -33,7 +33,7 @@ function programFacts(about) {
   const { llama_cpp: llama, integrity, idle_exit: idle } = about;
   return [
     ["version", about.version],
-    ["llamaCpp", llama && [llama.version, llama.commit].filter(Boolean).join(", ")],
+    ["llamaCpp", llama && [llama.version, llama.commit?.slice(0, 7)].filter(Boolean).join(", ")],
     ["hardware", about.hardware],
     ["kernel", about.kernel],
     ["integrity", integrity && [integrity.state, integrity.detail].filter(Boolean).join(": ")],

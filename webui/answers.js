@@ -15,7 +15,7 @@ export class Answers {
     this.settings = settings;
     this.on = on;
     this.chats = null;
-    this.running = new Map(); // by conversation: {message, controller, progress, stalled, begin, pieces}
+    this.running = new Map(); // by conversation: {message, controller, progress, stalled, pieces}
   }
 
   of(message) {
@@ -29,7 +29,7 @@ export class Answers {
 
   // Have `message` written, or gone on with when it has something already.
   async write(conversation, message) {
-    const run = { message, controller: new AbortController(), progress: null, stalled: false, begin: 0, pieces: 0 };
+    const run = { message, controller: new AbortController(), progress: null, stalled: false, pieces: 0 };
     this.running.set(conversation.id, run);
     this.chats.mine.add(message.id);
     Object.assign(message, { state: "streaming", note: "" });
@@ -71,15 +71,12 @@ export class Answers {
   take(run, { content, reasoning, progress, timings }, before) {
     const { message } = run;
     run.progress = content || reasoning ? null : (progress ?? run.progress);
-    if (content || reasoning) {
-      run.begin ||= performance.now();
-      run.pieces++;
-    }
+    if (content || reasoning) run.pieces++;
     message.content += content;
     message.reasoning += reasoning;
     if (!timings) return;
     const { cache_n: cached = 0, prompt_n: prompt = 0, predicted_n: tokens = 0, predicted_per_second: speed = 0 } = timings;
-    message.stats = { tokens: before + tokens, speed, prompt: cached + prompt, context: cached + prompt + tokens };
+    message.stats = { tokens: before + tokens, speed: speed ?? 0, prompt: cached + prompt, context: cached + prompt + tokens };
   }
 
   // Notices when nothing comes for long.

@@ -59,24 +59,34 @@ class App {
   async start() {
     this.wire();
     this.chat.show();
-    await waitForModel(this.server, () => this.presence.lost());
-    await this.becomeReady();
+    this.presence.begin();
+    const [state] = await Promise.all([waitForModel(this.server, this.presence), this.readKept()]);
+    if (state) await this.becomeReady();
   }
 
-  async becomeReady() {
+  // What the bundle is and what the browser keeps of it: chats can be read while the model loads, or does not.
+  async readKept() {
     this.about = await this.askAbout();
     const name = `solofile-${this.about.digest ?? this.about.name}`;
     const store = await openStore(name, (error) => this.storeTrouble(error));
-    this.chats = new Chats(store, name, (id, removed) => this.changedElsewhere(id, removed));
-    this.answers.chats = this.sidebar.chats = this.chats;
-    await Promise.all([this.chats.load(), this.settings.load(store, this.about), this.prompts.load(store), this.readProps()]);
-    this.ready = true;
-    clearBanner("gone");
-    this.presence.begin();
+    const chats = new Chats(store, name, (id, removed) => this.changedElsewhere(id, removed));
+    await Promise.all([chats.load(), this.settings.load(store, this.about), this.prompts.load(store)]);
+    this.answers.chats = this.sidebar.chats = this.chats = chats;
     $("quit").hidden = !this.about.can_quit;
     this.tellPort();
     const id = location.hash.slice(1);
-    if (this.chats.list.has(id) && !this.chat.queue.length) await this.open(id);
+    if (chats.list.has(id) && !this.chat.queue.length) await this.open(id);
+    else this.chat.drawState();
+  }
+
+  async becomeReady() {
+    const about = await this.askAbout(); // the loaded model has defaults of its own
+    if (about.digest !== this.about.digest) return location.reload();
+    this.about = about;
+    this.settings.defaults = about.defaults ?? {};
+    await this.readProps();
+    this.ready = true;
+    if (this.chat.conversation.path().length) this.chat.drawContext();
     else this.chat.show();
     this.chat.sendQueue();
   }
@@ -85,9 +95,11 @@ class App {
   async askAbout() {
     for (;;) {
       try {
-        return await this.server.about();
+        const about = await this.server.about();
+        clearBanner("about");
+        return about;
       } catch (error) {
-        banner("gone", error.message, { bad: true });
+        banner("about", error.message, { bad: true });
         await pause(2000);
       }
     }
@@ -95,9 +107,12 @@ class App {
 
   async readProps() {
     const props = await this.server.json("props").catch(() => ({}));
-    const [model = {}] = this.about.models ?? [];
+    const { models = [], model: name } = this.about;
+    const model = models.find((one) => one.name === name) ?? models[0] ?? {};
+    const { vision: image = false, audio = false } = props.modalities ?? {};
+    model.multimodal = { image, audio };
     this.chat.contextSize = props.default_generation_settings?.n_ctx ?? model.context_length ?? 0;
-    this.composer.able({ image: props.modalities?.vision ?? false, audio: props.modalities?.audio ?? false });
+    this.composer.able(model.multimodal);
   }
 
   tellPort() {
@@ -115,7 +130,7 @@ class App {
     clearBanner("gone");
     if (!this.ready) return;
     showState(state);
-    if (phase === "loading") await waitForModel(this.server, () => this.presence.lost());
+    if (phase === "loading") await waitForModel(this.server, this.presence);
     else if (phase !== "ready") return;
     // Another bundle may have taken this address: then its page is the right one.
     const about = await this.server.about().catch(() => this.about);
@@ -130,9 +145,12 @@ class App {
 
   async quit() {
     if (!(await confirm(t("quit"), t("quitSure"), t("quitYes")))) return;
-    this.presence.end();
+    this.presence.over = true;
     const response = await this.server.call("solofile/quit", { method: "POST" }).catch(() => null);
-    if (response && !response.ok) return void toast(t("quitFailed"));
+    if (response && !response.ok) {
+      this.presence.over = false;
+      return void toast(t("quitFailed"));
+    }
     document.body.replaceChildren(el("main", { class: "over" }, el("h1", {}, t("over")), el("p", {}, t("overHint"))));
   }
 
@@ -226,16 +244,16 @@ class App {
 
   wire() {
     for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(place.dataset.icon));
-    const whenReady = (action) => () => this.ready && action();
+    const known = (action) => () => this.chats && action();
     const clicks = {
       new: () => this.newChat(),
-      settings: whenReady(() => this.showSettings()),
-      prompts: whenReady(() => this.showPrompts()),
-      "use-prompt": whenReady(() => this.showPrompts()),
-      about: whenReady(() => showAbout(this.about, this.server.key)),
+      settings: known(() => this.showSettings()),
+      prompts: known(() => this.showPrompts()),
+      "use-prompt": known(() => this.showPrompts()),
+      about: known(() => showAbout(this.about, this.server.key)),
       shortcuts: showShortcuts,
       quit: () => this.quit(),
-      "files-menu": whenReady(() => menu($("files-menu"), [
+      "files-menu": known(() => menu($("files-menu"), [
         [t("exportAll"), () => this.exportAll(), icon("down")],
         [t("import"), () => this.askImport(), icon("up")],
       ])),

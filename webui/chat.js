@@ -45,6 +45,7 @@ export class Chat {
     app.log.show(path, stay);
     const blank = app.ready && !path.length;
     $("empty").replaceChildren(...(blank ? [emptyPage(app.about.title ?? app.about.name ?? "", app.about.greeting)] : []));
+    this.drawQueue();
     this.drawState();
   }
 
@@ -99,7 +100,7 @@ export class Chat {
   // Whether the message was taken.
   send(text, files) {
     if (!this.app.ready) {
-      this.queue.push({ text, files });
+      this.queue.push({ conversation: this.conversation, text, files });
       this.drawQueue();
       return true;
     }
@@ -108,12 +109,15 @@ export class Chat {
       return false;
     }
     this.remember();
-    const { conversation } = this;
+    this.post(this.conversation, text, files);
+    return true;
+  }
+
+  post(conversation, text, files) {
     const message = conversation.add(conversation.path().at(-1)?.id ?? "", "user", { content: text, files });
     conversation.meta.title ||= titleOf(text || files[0].name);
     this.app.chats.save(conversation, [message]);
-    this.answer(message);
-    return true;
+    this.answer(message, conversation);
   }
 
   drawQueue() {
@@ -122,29 +126,30 @@ export class Chat {
       this.app.composer.set([one.text, this.app.composer.field.value].filter(Boolean).join("\n"));
       this.drawQueue();
     };
-    $("queue").replaceChildren(...this.queue.map((one) => queuedCard(one.text, one.files, cancel(one))));
-    $("empty").hidden = this.queue.length > 0;
+    const here = this.queue.filter(({ conversation }) => conversation === this.conversation);
+    $("queue").replaceChildren(...here.map((one) => queuedCard(one.text, one.files, cancel(one))));
+    $("empty").hidden = here.length > 0;
   }
 
-  // What waited for the model is one message now.
+  // What waited for the model is one message now, of each chat.
   sendQueue() {
-    const waiting = this.queue.splice(0);
+    const waiting = Map.groupBy(this.queue.splice(0), ({ conversation }) => conversation);
     this.drawQueue();
-    if (waiting.length) this.send(waiting.map(({ text }) => text).filter(Boolean).join("\n\n"), waiting.flatMap(({ files }) => files));
+    for (const [conversation, all] of waiting) this.post(conversation, all.map(({ text }) => text).filter(Boolean).join("\n\n"), all.flatMap(({ files }) => files));
   }
 
   // Has an answer to the user's `message` written, beside those that there are.
-  answer(message) {
-    const made = this.conversation.add(message.id, "assistant", { state: "streaming" });
-    this.write(made);
+  answer(message, conversation = this.conversation) {
+    const made = conversation.add(message.id, "assistant", { state: "streaming" });
+    this.write(made, conversation);
   }
 
-  write(message) {
-    const { app, conversation } = this;
+  write(message, conversation = this.conversation) {
+    const { app } = this;
     conversation.meta.updated = Date.now();
     const written = app.answers.write(conversation, message);
     app.chats.save(conversation, [message]);
-    this.show();
+    this.show(conversation !== this.conversation);
     return written;
   }
 
@@ -159,7 +164,8 @@ export class Chat {
   }
 
   idle() {
-    if (this.answering) toast(t("stillAnswering"));
+    if (!this.app.ready) toast($("load-title").textContent);
+    else if (this.answering) toast(t("stillAnswering"));
     return this.app.ready && !this.answering;
   }
 

@@ -14,7 +14,7 @@ export class Composer {
     this.server = server;
     this.on = on;
     this.files = [];
-    this.abilities = { image: false, audio: false };
+    this.abilities = new Promise((known) => (this.known = known)); // of the model, once it is there
     this.field = $("text");
     this.field.value ||= storedDraft();
     this.listen();
@@ -53,7 +53,7 @@ export class Composer {
   }
 
   able(abilities) {
-    this.abilities = abilities;
+    this.known(abilities);
     $("files").accept = accepted(abilities);
   }
 
@@ -94,7 +94,7 @@ export class Composer {
     this.files.push(card);
     this.drawFiles();
     try {
-      Object.assign(card, await readAttachment(file, this.abilities, this.server), { reading: false });
+      Object.assign(card, await readAttachment(file, await this.abilities, this.server), { reading: false });
     } catch (error) {
       this.files = this.files.filter((one) => one !== card);
       toast(error instanceof FileError ? t(error.key, error.values) : t("fileRefused", { name: file.name, why: error.message }));

@@ -22,6 +22,7 @@ export function icon(name) {
   const picture = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
   picture.setAttribute("class", "icon");
+  picture.setAttribute("viewBox", "0 0 24 24");
   picture.setAttribute("aria-hidden", "true");
   use.setAttribute("href", `#i-${name}`);
   picture.append(use);

@@ -6,17 +6,19 @@ import { bytes, seconds, t } from "./strings.js";
 const ASK_MS = 300;
 const ASK_RARELY_MS = 5000; // once it failed
 
-// Shows the load until the model is there; gives the last status. `lost()` waits for a server that does not answer.
-export async function waitForModel(server, lost) {
-  for (;;) {
+// Shows the load until the model is there and gives the last status; null if the reader ended the program.
+export async function waitForModel(server, presence) {
+  while (!presence.over) {
     const state = await server.status().catch(() => null);
-    if (!state) await lost();
+    if (presence.over) break;
+    if (!state) await presence.lost();
     else {
       showState(state);
       if (state.phase === "ready") return state;
     }
     await pause(!state || state.phase === "loading" ? ASK_MS : ASK_RARELY_MS);
   }
+  return null;
 }
 
 export function showState(state) {

@@ -51,7 +51,8 @@ export class MessageView {
     this.drawThought();
     const { stalled, pieces } = this.actions.run(this.message) ?? {};
     const now = performance.now();
-    if (pieces && stalled === this.stalled && now - this.stateAt < STATE_MS) return;
+    if (pieces && this.begun && stalled === this.stalled && now - this.stateAt < STATE_MS) return;
+    this.begun = pieces > 0;
     this.stalled = stalled;
     this.stateAt = now;
     this.drawState();
@@ -103,14 +104,13 @@ export class MessageView {
     return [el("p", { class: "ended", dir: "auto" }, words), el("div", { class: "buttons" }, ...[proceed, textButton(t("retry"), () => this.actions.regenerate(message))].filter(Boolean))];
   }
 
-  runParts({ progress, stalled, pieces, begin }) {
+  runParts({ progress, stalled, pieces }) {
     if (stalled) return [el("p", { class: "ended" }, t("stalled"))];
     if (!pieces) {
       const share = progress?.total ? t("readingPrompt", { n: Math.round((100 * progress.processed) / progress.total) }) : t("waiting");
       return [el("p", { class: "waiting" }, el("span", { class: "dots", "aria-hidden": "true" }), el("span", {}, share))];
     }
-    const time = (performance.now() - begin) / 1000;
-    return time < 1 ? [] : [el("p", { class: "hint" }, t("writing", { n: pieces, speed: decimal(pieces / time) }))];
+    return pieces > 1 && this.message.stats ? [el("p", { class: "hint" }, this.statsWords())] : [];
   }
 
   drawFoot() {
@@ -124,9 +124,14 @@ export class MessageView {
       iconButton("edit", editLabel, () => this.edit()),
       answer && iconButton("again", t("regenerate"), () => actions.regenerate(message)),
       answer && message.state === "done" && message.content && iconButton("proceed", t("proceed"), () => actions.proceed(message)),
-      message.stats && el("span", { class: "stats" }, t("stats", { n: message.stats.tokens, speed: decimal(message.stats.speed) })),
+      message.stats && el("span", { class: "stats" }, this.statsWords()),
     ];
     this.foot.replaceChildren(...parts.filter(Boolean));
+  }
+
+  statsWords() {
+    const { tokens, speed } = this.message.stats;
+    return t("stats", { n: tokens, speed: decimal(speed) });
   }
 
   branches() {

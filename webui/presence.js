@@ -12,23 +12,17 @@ export class Presence {
   // `on(phase)` is told "gone" and the phases of the server's status, with that status.
   constructor(server, on) {
     this.server = server;
-    this.on = on;
+    this.on = (phase, state) => this.over || on(phase, state);
     this.here = true;
-    this.over = false;
+    this.over = false; // the reader ended the program: it is not looked for
     this.searching = null;
     this.channel = new BroadcastChannel("solofile.presence");
     this.channel.onmessage = ({ data }) => (data === "gone" ? this.lost() : null);
   }
 
-  // Begin, once the model is loaded.
   begin() {
     if (navigator.locks) navigator.locks.request("solofile.presence", () => this.hold());
     else this.hold(); // a page over plain http from another machine has no locks
-  }
-
-  // The reader ends the program: do not look for it.
-  end() {
-    this.over = true;
   }
 
   async hold() {

@@ -5,7 +5,7 @@ import { errorOf, GoneError, ServerError } from "./server.js";
 // Yields {content, reasoning, progress, timings, finish} until the answer ends; every field may be absent.
 // `onNews` is called whenever bytes come, whatever they hold.
 export async function* complete(server, body, signal, onNews) {
-  const response = await server.post("v1/chat/completions", { ...body, stream: true, return_progress: true, stream_options: { include_usage: true } }, { signal });
+  const response = await server.post("v1/chat/completions", { ...body, stream: true, return_progress: true, timings_per_token: true }, { signal });
   if (!response.ok) throw await errorOf(response);
   let finished = false;
   for await (const event of events(response.body, onNews)) {

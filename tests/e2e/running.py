@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,47 @@ class Running:
         """The process that holds the model: the runtime below the launcher, or the server itself."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0]) if children else self.process.pid
+
+
+class Desktop:
+    """Where a bundle is double-clicked: the browser writes down what it is to show, and the cache is its own."""
+
+    def __init__(self, folder: Path, bundle: Path) -> None:
+        self._opened, self._bundle = folder / "opened", bundle
+        tools = folder / "bin"
+        tools.mkdir()
+        tool = tools / "xdg-open"
+        tool.write_text(f'#!/bin/sh\necho "$1" >> {self._opened}\n')
+        tool.chmod(0o755)
+        self.environment = {**os.environ, "SOLOFILE_CACHE": str(folder / "cache"), "DISPLAY": ":99"}
+        self.environment |= {"PATH": f"{tools}:{os.environ['PATH']}"}
+        self.environment.pop("SSH_CONNECTION", None)
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, bundle: Path | None = None) -> Running:
+        """Start the bundle, or another one, and wait until it prints where its page is."""
+        process = subprocess.Popen(
+            [str(bundle or self._bundle), *words], env=self.environment, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+        assert found, line
+        return Running(process, int(found[1]))
+
+    @property
+    def opened(self) -> list[str]:
+        """The addresses that the browser was given."""
+        return self._opened.read_text().splitlines()
+
+    def clear(self) -> None:
+        """End what was started."""
+        for process in self._started:
+            with process, suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        self._started.clear()
 
 
 def free_port() -> int:

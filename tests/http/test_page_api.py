@@ -14,7 +14,7 @@ from solofile.runtime.options import parse
 from solofile.runtime.server_settings import About, ServerSettings
 from werkzeug.test import Client
 
-FACTS = {"hardware": "A CPU, 2 cores", "kernel": "Kernels: haswell on 2 threads (it is there).", "size": 98_000_000}
+FACTS = {"hardware": "A CPU, 2 cores", "kernel": "haswell on 2 threads (it is there).", "size": 98_000_000}
 
 
 def client_of(

@@ -22,6 +22,12 @@ def test_ruff_is_clean() -> None:
     assert not run("ruff", "check", "--no-cache", ".")
 
 
+def test_names_of_tests_are_unique() -> None:
+    """pytest imports them by their bare names."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_mypy_is_clean(tmp_path: Path) -> None:
     # mypy does not follow the mapping of folders to packages that an editable install makes.
     package = tmp_path / "solofile"

@@ -9,6 +9,9 @@ from typing import Any
 from fake_engine import wait_until
 from stand_in import Site
 
+GONE = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+"""What the console says of a server that ends."""
+
 INSIDE = re.compile(r"https?://127\.0\.0\.1:\d+/|data:|blob:http://127\.0\.0\.1")
 
 
@@ -49,7 +52,7 @@ class Tab:
 
     def wait_ready(self) -> None:
         self.page.locator("#loading").wait_for(state="hidden")
-        self.page.locator("#chats > *").first.wait_for(state="attached")
+        self.page.locator("#files[accept]").wait_for(state="attached")  # it is known what the model understands
 
     def until(self, expression: str, timeout: float = 8.0) -> None:
         """Wait until a JavaScript expression holds (Playwright's own wait would need eval, which the page forbids)."""

@@ -1,4 +1,7 @@
-"""Makes pictures of the page at three widths, light and dark:  python tests/webui/screenshots.py OUT"""
+"""Makes pictures of the page at three widths, light and dark:  python tests/webui/screenshots.py OUT [URL]
+
+Of a scripted server; with the URL of a bundle that runs, of a conversation with its model.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,10 @@ It is easily moved by outliers, which the *median* is not:
 QUESTIONS = ("What is the mean, and what the median?", "How do I bake bread?", "Plan a week in Lisbon")
 
 
-def pictures(browser: Any, folder: Path) -> None:
+def pictures(browser: Any, folder: Path, url: str) -> None:
     for scheme in ("light", "dark"):
         for name, (width, height) in WIDTHS.items():
             site = Site()
-            site.start()
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,
@@ -52,12 +54,66 @@ def pictures(browser: Any, folder: Path) -> None:
                 reduced_motion="reduce",
             )
             tab = Tab(context.new_page(), site)
-            for part, picture in parts(tab, narrow=width < 800):
+            if url:
+                shown = conversation(tab, url, narrow=width < 800)
+            else:
+                site.start()
+                shown = parts(tab, narrow=width < 800)
+            for part, picture in shown:
                 picture()
                 tab.page.wait_for_timeout(250)
                 tab.page.screenshot(path=folder / f"{part}-{name}-{scheme}.png")
             context.close()
             site.stop()
+
+
+REAL_QUESTIONS = (
+    "What is the capital of France?",
+    "Write a haiku about the sea.",
+    "How do I sort a list in Python? Show code.",
+)
+
+
+def conversation(tab: Tab, url: str, narrow: bool) -> Any:
+    """The same, with a real model."""
+    page = tab.page
+
+    def first() -> None:
+        page.goto(url)
+        tab.wait_ready()
+
+    def ask(question: str) -> Any:
+        def act() -> None:
+            page.set_default_timeout(120_000)
+            tab.send(question)
+
+        return act
+
+    def under_way() -> None:
+        tab.send("Tell me a long story about a fox.", wait=False)
+        page.locator(".message.assistant").last.locator(".body > *").first.wait_for()
+        page.wait_for_timeout(1500)
+
+    def stopped() -> None:
+        page.click("#stop")
+        tab.wait_answer()
+
+    def opened(button: str) -> Any:
+        def act() -> None:
+            page.keyboard.press("Escape")
+            if narrow and page.locator("#open-side:visible").count():
+                page.click("#open-side")
+            page.click(button)
+
+        return act
+
+    yield "real-first", first
+    for number, question in enumerate(REAL_QUESTIONS):
+        yield f"real-{number}", ask(question)
+    yield "real-under-way", under_way
+    yield "real-stopped", stopped
+    for button in ("settings", "about", "quit"):
+        yield f"real-{button}", opened(f"#{button}")
 
 
 def parts(tab: Tab, narrow: bool) -> Any:
@@ -69,7 +125,7 @@ def parts(tab: Tab, narrow: bool) -> Any:
         site.status = {
             "size": 807_694_464,
             "hardware": "AMD Ryzen 7 5800X, 16 threads, 32 GB of memory",
-            "choice": "Kernels: haswell on 8 threads",
+            "choice": "haswell on 8 threads (the fastest of the 14 in this bundle that work here)",
         }
         page.goto(site.url)
         page.locator("#loading:visible").wait_for()
@@ -131,7 +187,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        pictures(browser, folder)
+        pictures(browser, folder, sys.argv[2] if len(sys.argv) > 2 else "")
         browser.close()
 
 

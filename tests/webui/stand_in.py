@@ -41,7 +41,7 @@ ABOUT: dict[str, Any] = {
     "greeting": "What may I do for you?",
     "models": [MODEL],
     "defaults": {"temperature": 0.8, "top_k": 40},
-    "kernel": "Kernels: x64, haswell chosen",
+    "kernel": "haswell on 2 threads (the fastest)",
     "hardware": "2 cores, 8 GB of memory, no GPU",
     "integrity": {"state": "unchecked", "detail": "start with --verify"},
     "port": None,

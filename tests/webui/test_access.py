@@ -34,7 +34,7 @@ def test_axe_finds_nothing(
 ) -> None:
     context = new_context(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
     site.engine.become("loading", 0.3)
-    site.status = {"hardware": "2 cores", "choice": "Kernels: x64"}
+    site.status = {"hardware": "2 cores", "choice": "x64 on 2 threads"}
     tab = open_page(ready=False, in_context=context)
     tab.page.locator("#load-facts dt").first.wait_for()
     assert violations(tab) == []

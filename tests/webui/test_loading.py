@@ -21,7 +21,7 @@ def loading(site: Site) -> Site:
 
 def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage) -> None:
     loading.status = {
-        "size": 4_700_000_000, "hardware": "8 cores, 32 GB", "choice": "Kernels: haswell",
+        "size": 4_700_000_000, "hardware": "8 cores, 32 GB", "choice": "haswell on 8 threads",
         "reading": {"done": 1_175_000_000, "total": 4_700_000_000, "speed": 150_000_000, "remaining": 23},
     }  # fmt: skip
     tab = open_page(ready=False)
@@ -32,7 +32,7 @@ def test_the_load_is_shown_and_then_the_chat(loading: Site, open_page: OpenPage)
         "25 %",
         "4.7 GB",
         "8 cores, 32 GB",
-        "Kernels: haswell",
+        "haswell on 8 threads",
         "1.2 GB of 4.7 GB read, 150 MB/s, about 23 seconds left",
     ):
         assert words in text, words
@@ -75,6 +75,54 @@ def test_messages_wait_for_the_model(loading: Site, open_page: OpenPage) -> None
     tab.wait_answer()
     assert loading.asked[0]["messages"][1]["content"] == "one\n\nthree"
     assert tab.page.input_value("#text") == "two"
+
+
+def test_chats_are_read_while_it_loads_and_each_keeps_what_waits(site: Site, open_page: OpenPage) -> None:
+    tab = open_page()
+    tab.send("Of an earlier day")
+    site.engine.become("loading", 0.2)
+    tab.page.goto(site.url)
+    tab.page.locator("#loading:visible").wait_for()
+    tab.page.keyboard.type("of a new chat")
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("#chats .chat", has_text="Of an earlier day").click()
+    tab.page.locator(".typed", has_text="Of an earlier day").wait_for()
+    assert tab.page.locator(".queued").count() == 0
+    tab.last("footer").get_by_role("button", name="Answer again").click()
+    tab.page.locator(".toast", has_text="Tiny model is being loaded").wait_for()
+    tab.page.fill("#text", "of this one")
+    tab.page.keyboard.press("Enter")
+    assert tab.page.locator(".queued").count() == 1
+    site.engine.become("ready")
+    assert wait_until(lambda: len(site.asked) == 3)
+    tab.wait_ready()
+    tab.wait_answer()
+    assert tab.questions() == ["Of an earlier day", "of this one"]
+    tab.page.locator("#chats .chat", has_text="of a new chat").click()
+    assert wait_until(lambda: (tab.questions(), tab.answers()) == (["of a new chat"], ["Hello there."]))
+
+
+def test_a_file_waits_for_the_model(loading: Site, open_page: OpenPage) -> None:
+    tab = open_page(ready=False)
+    tab.page.locator("#loading:visible").wait_for()
+    tab.page.set_input_files("#files", [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"one two three"}])
+    tab.page.locator("#attached").get_by_text("being read").wait_for()
+    loading.engine.become("ready")
+    tab.page.locator("#attached").get_by_text("3 tokens").wait_for()
+
+
+@pytest.mark.parametrize("phase", ["loading", "failed"])
+def test_quit_without_the_model(site: Site, open_page: OpenPage, phase: str) -> None:
+    site.engine.become(phase, 0.2, "")
+    tab = open_page(ready=False)
+    tab.page.click("#quit")
+    tab.page.get_by_role("dialog").get_by_role("button", name="Quit").click()
+    tab.page.get_by_role("heading", name="The program has ended").wait_for()
+    assert site.quitted.is_set()
+    tab.page.wait_for_timeout(400)
+    seen = len(site.seen)
+    tab.page.wait_for_timeout(1000)
+    assert len(site.seen) == seen, "it goes on asking"
 
 
 def test_a_draft_outlives_a_reload(tab: Tab) -> None:
@@ -157,6 +205,7 @@ def test_first_paint(open_page: OpenPage, new_context: Callable[..., Any]) -> No
                 " - performance.getEntriesByType('navigation')[0].responseStart"
             )
         )
+    print("first paint after", ", ".join(f"{one:.0f} ms" for one in times))
     assert min(times) < 300, times
 
 

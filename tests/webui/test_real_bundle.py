@@ -53,9 +53,11 @@ def test_stop_and_go_on(tab: Tab) -> None:
     tab.wait_answer()
     begun = tab.answers()[0]
     assert begun
+    assert "per second" in tab.last(".stats").inner_text()
+    assert int(tab.page.locator("#context-words").inner_text().split()[0]) > 30, "what was stopped is in the context"
     tab.last(".state").get_by_role("button", name="Continue").click()
     tab.page.locator("#stop").wait_for()
-    tab.page.wait_for_timeout(1000)
+    tab.until(f"document.querySelector('.message.assistant .body').textContent.length > {len(begun)}", 30)
     tab.page.click("#stop")
     tab.wait_answer()
     assert tab.answers()[0].startswith(begun)

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from fake_engine import SSE_FIELDS, Script, wait_until
-from pages import Tab, Watch
+from pages import GONE, Tab, Watch
 from stand_in import Site, event, talk
 
 OpenPage = Callable[..., Tab]
-
-GONE = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
 
 
 def test_the_server_stops_in_mid_answer(tab: Tab, watch: Watch) -> None:
@@ -183,10 +181,10 @@ def test_a_server_that_cannot_tell_about_itself_yet(site: Site, open_page: OpenP
 
     site._about = about  # type: ignore[method-assign]
     tab = open_page(ready=False)
-    tab.page.locator("[data-banner=gone]", has_text="trouble 503").wait_for()
-    tab.page.locator("[data-banner=gone]", has_text="trouble 500").wait_for()
+    tab.page.locator("[data-banner=about]", has_text="trouble 503").wait_for()
+    tab.page.locator("[data-banner=about]", has_text="trouble 500").wait_for()
     tab.wait_ready()
-    assert tab.page.locator("[data-banner=gone]").count() == 0
+    assert tab.page.locator("[data-banner]").count() == 0
     tab.send("Hi")
     assert tab.answers() == ["Hello there."]
 

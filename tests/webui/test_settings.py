@@ -190,7 +190,7 @@ def test_about(tab: Tab) -> None:
     for words in (
         "Tiny-1B", "Apache-2.0", "1.2 B", "Q4_K_M", "4,096 tokens", "807.7 MB", "0.5.0, 0c1e570",
         "2 cores, 8 GB of memory",
-        "haswell chosen", "unchecked: start with --verify", "10 minutes after its last page is closed",
+        "haswell on 2 threads", "unchecked: start with --verify", "10 minutes after its last page is closed",
     ):  # fmt: skip
         assert words in text, words
     curl, python = tab.page.locator("dialog pre").all_text_contents()
