@@ -8,6 +8,7 @@ from solofile.runtime.conversation import Piece
 
 if TYPE_CHECKING:
     from solofile.runtime.chat_markdown import Painter
+    from solofile.runtime.chat_wrap import Wrapper
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -15,12 +16,15 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 class Printer:
     """Prints the pieces of one answer and collects it, the reasoning apart and, in colour, dimmed."""
 
-    def __init__(self, out: TextIO, *, color: bool, painter: Painter | None = None) -> None:
-        """Print to ``out``; a ``painter`` makes what is printed fit for a terminal."""
+    def __init__(
+        self, out: TextIO, *, color: bool, painter: Painter | None = None, wrapper: Wrapper | None = None
+    ) -> None:
+        """Print to ``out``; a ``painter`` and a ``wrapper`` make what is printed fit for a terminal."""
         self.answer = ""
         self._out = out
         self._color = color
         self._painter = painter
+        self._wrapper = wrapper
         self._thinking = False
         self._last = ""
 
@@ -52,7 +56,7 @@ class Printer:
             self._put(_DIM if thinking else _PLAIN)
 
     def _put(self, text: str) -> None:
-        self._out.write(text)
+        self._out.write(text if self._wrapper is None else self._wrapper.feed(text))
         self._out.flush()
         # An escape sequence at the end is no sign.
         self._last = text.removesuffix(_PLAIN).removesuffix(_DIM) or self._last

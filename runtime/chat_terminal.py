@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from solofile.runtime.chat import NO_CHAT, Chat
 from solofile.runtime.chat_commands import COMMANDS, TAKES_PATH, Commands
 from solofile.runtime.chat_markdown import Painter
 from solofile.runtime.chat_printer import Printer
+from solofile.runtime.chat_wrap import Wrapper
 from solofile.runtime.conversation import Answer, wait_ready
 
 if TYPE_CHECKING:
@@ -61,10 +63,17 @@ def converse(chat: Chat, title: str, out: TextIO, history: Path | None, environ:
         if warning := commands.warning():
             tell(warning)
 
-    chats.run(
-        chat, read, out, tell, color=color, obey=commands.obey,
-        make_printer=lambda: Printer(out, color=color, painter=Painter(color=color)), after=after,
-    )  # fmt: skip
+    def printer() -> Printer:
+        return Printer(out, color=color, painter=Painter(color=color), wrapper=None if dumb else wrapper())
+
+    chats.run(chat, read, out, tell, color=color, obey=commands.obey, make_printer=printer, after=after)
+
+
+def wrapper() -> Wrapper:
+    """Breaks lines where this terminal's end."""
+    from prompt_toolkit.utils import get_cwidth
+
+    return Wrapper(lambda: shutil.get_terminal_size().columns, get_cwidth)
 
 
 def has_color(environ: Mapping[str, str], *, dumb: bool) -> bool:
