@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solofile.runtime import state_files
 from solofile.runtime.control import proof
 from solofile.runtime.locks import Lock
 from solofile.runtime.ports import FIRST_PORT, Listener, bind_sockets
@@ -142,11 +143,7 @@ def release(path: Path, secret: str) -> None:
 def read(path: Path) -> Record:
     """What is kept, without what is not as it was written; empty where there is nothing. Raises nothing."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        try:
-            found = json.loads(os.read(descriptor, _LIMIT))
-        finally:
-            os.close(descriptor)
+        found = json.loads(state_files.load(path, _LIMIT))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict) or found.get("format") != FORMAT or not _is_port(found.get("port")):
@@ -170,26 +167,8 @@ def _is_sound(running: Any) -> bool:
 
 
 def write(path: Path, record: Record) -> None:
-    """Replace the file, for this user's eyes alone; OSError where that cannot be."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    if not path.exists():
-        _remove_oldest(path.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            json.dump({"format": FORMAT, **record}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_oldest(folder: Path) -> None:
-    found = sorted(folder.glob("page-*.json"), key=lambda one: one.stat().st_mtime)
-    for path in found[: max(0, len(found) - KEPT_FILES + 1)]:
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    """Replace the file; OSError where that cannot be."""
+    state_files.write(path, {"format": FORMAT, **record}, kind="page-*.json", kept=KEPT_FILES)
 
 
 def is_alive(running: Record, ask: Ask) -> bool:

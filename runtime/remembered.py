@@ -13,12 +13,12 @@ What others put in (media.py) is kept as it is. A file that cannot be used is ma
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from solofile.runtime import state_files
 from solofile.runtime.kernel_path import CRASHED, FAILED, HUNG, MISSING, OK, Known, Outcome
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def file_path(cache: Path, identity: str, pack: str) -> Path:
 def read(path: Path) -> tuple[Document, str]:
     """What is remembered, and a sentence where the file cannot be used, else an empty one. Raises nothing."""
     try:
-        data = _load(path)
+        data = state_files.load(path, _LIMIT)
     except FileNotFoundError:
         return {}, ""
     except OSError as error:
@@ -52,14 +52,6 @@ def read(path: Path) -> tuple[Document, str]:
     if _is_sound(document) and document.pop("check", "") == _checksum(document):
         return document, ""
     return {}, f"{path} is not as it was written, so what earlier starts measured is found out again."
-
-
-def _load(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    try:
-        return os.read(descriptor, _LIMIT)
-    finally:
-        os.close(descriptor)
 
 
 def _checksum(document: Document) -> str:
@@ -125,35 +117,15 @@ def add(path: Path, changes: Mapping[str, Any]) -> str:
         try:
             lock.seize(patience=2.0)  # without it the other's news may get lost, but no file is ever half written
             document, _ = read(path)
-            _write(path, bounded(merge(document, changes)))
+            news = bounded(merge(document, changes))
+            # Machines change and packs grow old.
+            state_files.write(path, {**news, "check": _checksum(news)}, kind="choice-*.json", kept=KEPT_FILES)
         finally:
             lock.close()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         return f"What was measured cannot be kept in {path} ({why}): the next start does it again."
     return ""
-
-
-def _write(path: Path, document: Document) -> None:
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    if not path.exists():
-        _remove_oldest(path.parent)
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({**document, "check": _checksum(document)}, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_oldest(folder: Path) -> None:
-    """Machines change and packs grow old: what none has written to for longest goes."""
-    found = sorted(folder.glob("choice-*.json"), key=lambda one: one.stat().st_mtime)
-    for path in found[: max(0, len(found) - KEPT_FILES + 1)]:
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)
 
 
 def merge(document: Document, changes: Mapping[str, Any]) -> Document:

@@ -30,11 +30,14 @@ from solofile.runtime.container import Bundle
 bundle = Bundle.open(sys.argv[1])
 launch = settings.resolve([], bundle.manifest, {})
 model = next(one for one in bundle.manifest.models if one.path == launch.model)
-begin = time.perf_counter()
-from solofile.runtime import choice, hardware, options, remembered
+[target] = bundle.manifest.targets.values()
+from solofile.runtime import bridge
 
-machine = hardware.detect()
-target = bundle.manifest.targets[machine.target]
+library = bridge.load(next(Path(sys.argv[2], "packs").glob(f"{target.pack}*/native")))  # as every start does
+begin = time.perf_counter()
+from solofile.runtime import choice, hardware, native_probe, options, remembered
+
+machine = hardware.detect(cpu=lambda: native_probe.cpu(library))
 document, problem = remembered.read(remembered.file_path(Path(sys.argv[2]), hardware.identity(machine), target.pack))
 known = remembered.known(document, bundle.part(model.path).sha256[:16])
 wishes = choice.wishes(None, None, options.parse(launch.core))
