@@ -81,6 +81,7 @@ export class Store {
       if (!this.database) throw new DOMException("closed", "InvalidStateError");
       const transaction = this.database.transaction(table, "readwrite");
       action(transaction.objectStore(table));
+      transaction.commit(); // now: a page that is closed would lose it
       await done(transaction);
       for (const [key] of keyed) this.memory[table].delete(key);
     } catch (error) {
