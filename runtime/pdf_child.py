@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from solofile.runtime.probe_child import keep_stdout, limit
+from solofile.runtime.probe_child import begin
 
 ENCRYPTED, BROKEN, TOO_LONG, TOO_MUCH = "encrypted", "broken", "long", "memory"
 _SPARE_SECONDS = 5
@@ -18,12 +18,8 @@ _SPARE_SECONDS = 5
 
 def main() -> int:
     """Read limits and file from standard input and write the answer; returns the exit code."""
-    answer = keep_stdout()
-    limit()
-    try:
-        limits = json.loads(sys.stdin.buffer.readline())
-    except ValueError:
-        sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
+    answer, limits = begin()
+    if limits is None:
         return 2
     _bound(limits)
     logging.disable(logging.CRITICAL)

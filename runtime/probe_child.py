@@ -24,12 +24,8 @@ class _Missing(Exception):  # noqa: N818 - reads as what happened
 
 def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> int:
     """Read a job, do it and write the answer; returns the exit code. ``compute`` stands for the real work in tests."""
-    answer = keep_stdout()
-    limit()
-    try:
-        job = json.loads(sys.stdin.buffer.readline())
-    except ValueError:
-        sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
+    answer, job = begin()
+    if job is None:
         return 2
     if job.get("background"):
         _give_way()
@@ -47,14 +43,25 @@ def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> i
     return 0
 
 
-def keep_stdout() -> int:
+def begin() -> tuple[int, dict[str, Any] | None]:
+    """Make this process a child: where its answer goes, and its job; None, and a word, where nobody of ours asks."""
+    answer = _keep_stdout()
+    _limit()
+    try:
+        return answer, json.loads(sys.stdin.buffer.readline())
+    except ValueError:
+        sys.stderr.write("This is a part of a bundle and not meant to be started by itself: start the bundle.\n")
+        return answer, None
+
+
+def _keep_stdout() -> int:
     """Keep standard output for the answer: what drivers print goes to standard error."""
     answer = os.dup(1)
     os.dup2(2, 1)
     return answer
 
 
-def limit() -> None:
+def _limit() -> None:
     """Write no memory image when it crashes, be the first to go when memory runs short, and end with the parent."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
