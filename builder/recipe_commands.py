@@ -52,7 +52,8 @@ def check(arguments: argparse.Namespace) -> int:
         state = f"to be pinned before a build: solofile recipe pin {arguments.recipe}"
     else:
         state = "verified" if recipe.verified else "ready to build"
-    print(f"{path}: sound; {describe(recipe.source)}; {state}.")
+    what = "; ".join(describe(one.source) for one in recipe.each)
+    print(f"{path}: sound; {what}; {state}.")
     return 0
 
 
@@ -82,20 +83,17 @@ def find(name: str) -> Path:
 def check_recipe(recipe: Recipe) -> None:
     """What can be checked of a recipe without its model being fetched. Raises BadRecipe and UnknownName."""
     try:
-        parse_options(recipe.arguments)
+        for words in (recipe.arguments, *(one.arguments for one in recipe.models)):
+            parse_options(words)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
     targets = [find_target(name) for name in recipe.targets or (None,)]
     for target in targets:
         find_kernels(target, recipe.kernels)
         find_gpus(target, recipe.gpu)
-    sources = [
-        recipe.source,
-        *(one.source for one in recipe.adapters),
-        *([recipe.draft.source] if recipe.draft else []),
-    ]
-    files = [*recipe.license_files, *recipe.backends]
-    files += [one.path for one in sources if isinstance(one, (PathSource, BundleSource))]
+    files = [*recipe.license_files, *recipe.backends, *([recipe.icon] if recipe.icon else [])]
+    files += [file for one in recipe.models for file in one.license_files]
+    files += [one.path for one in recipe.sources if isinstance(one, (PathSource, BundleSource))]
     for file in files:
         if not file.is_file():
             raise BadRecipe(f"The recipe {recipe.recipe} names {file}, which does not exist: check the path.")

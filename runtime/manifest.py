@@ -72,8 +72,8 @@ class Model:
     """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say.
 
     What follows may be left out. ``title`` is for people; ``system_prompt`` stands in place of the bundle's and
-    ``arguments`` behind it where this model runs. ``kv_bytes`` are what one token of context takes in a KV cache of 16
-    bits, and ``compute_bytes`` the buffers to compute in: a little more than it will be, 0 where nobody worked it out.
+    ``arguments`` behind it where this model runs. ``token_bytes`` are what one token of context takes, with keys and
+    values of 16 bits, ``compute_bytes`` the buffers to compute in; both rather too many, 0 where nobody worked it out.
     """
 
     path: str
@@ -88,7 +88,7 @@ class Model:
     title: str | None = None
     system_prompt: str | None = None
     arguments: tuple[str, ...] = ()
-    kv_bytes: int = 0
+    token_bytes: int = 0
     compute_bytes: int = 0
 
 
@@ -239,7 +239,7 @@ def _model(raw: object, where: str, index: int) -> Model:
         title=fields.text_if_given("title"),
         system_prompt=fields.text_if_given("system_prompt"),
         arguments=fields.texts_or_none("arguments"),
-        kv_bytes=fields.count_or_zero("kv_bytes"),
+        token_bytes=fields.count_or_zero("token_bytes"),
         compute_bytes=fields.count_or_zero("compute_bytes"),
     )
 

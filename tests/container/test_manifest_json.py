@@ -70,7 +70,7 @@ def test_unknown_key(document: dict[str, Any], change: Callable[[Any], object], 
         (lambda d: d["models"].append(d["models"][0]), "models must have names of their own"),
         (lambda d: d["models"][0].update(arguments="-c"), r"models\.0\.arguments must be a list"),
         (lambda d: d["models"][0].update(title=None), r"models\.0\.title must be text"),
-        (lambda d: d["models"][0].update(kv_bytes=-1), r"models\.0\.kv_bytes must be a whole number"),
+        (lambda d: d["models"][0].update(token_bytes=-1), r"models\.0\.token_bytes must be a whole number"),
         (lambda d: d.update(icon="about/none.png"), "icon must be one of the parts"),
         (lambda d: d.update(greeting=7), "greeting must be text"),
         (lambda d: d["models"][0].update(size=-1), r"models\.0\.size must be a whole number"),
@@ -113,8 +113,14 @@ def test_null_where_it_may_be(document: dict[str, Any]) -> None:
 
 def test_what_may_be_left_out_of_a_model(document: dict[str, Any]) -> None:
     plain = read(document)
-    assert not {"title", "system_prompt", "arguments", "kv_bytes", "compute_bytes"} & set(document["models"][0])
-    own = {"title": "Small", "system_prompt": "Be brief.", "arguments": ["-c", "9"], "kv_bytes": 7, "compute_bytes": 9}
+    assert not {"title", "system_prompt", "arguments", "token_bytes", "compute_bytes"} & set(document["models"][0])
+    own = {
+        "title": "Small",
+        "system_prompt": "Be brief.",
+        "arguments": ["-c", "9"],
+        "token_bytes": 7,
+        "compute_bytes": 9,
+    }
     document["models"][0].update(own)
     manifest = read(document)
     assert {name: getattr(manifest.models[0], name) for name in own} == {**own, "arguments": ("-c", "9")}
