@@ -18,7 +18,7 @@ from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
 
 if TYPE_CHECKING:
-    from solofile.runtime import serving
+    from solofile.runtime import memory, serving
 
 
 class Command(NamedTuple):
@@ -35,7 +35,7 @@ class Command(NamedTuple):
 
     def launch(self, bundle: Bundle | None = None) -> settings.Launch:
         """What to do, with the bundle's defaults if there is one."""
-        return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ)
+        return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ, _room)
 
     @property
     def cache(self) -> Path:
@@ -46,6 +46,13 @@ class Command(NamedTuple):
         """Print a line of output at once."""
         self.out.write(line + "\n")
         self.out.flush()
+
+
+def _room() -> memory.Room:
+    """The memory that a model may take here."""
+    from solofile.runtime import fitting, hardware
+
+    return fitting.room(hardware.detect())
 
 
 def main(
@@ -80,6 +87,7 @@ def _serve(command: Command) -> int:
     launch = command.launch(bundle)
     if launch.mode == settings.PAGE:
         return _page(command, launch, bundle)
+    _say_model(launch)
     started = command.start(launch, bundle, command.environ, console.say)
     console.say(started.sentence)
     return _host(command, launch, bundle).run(started)
@@ -90,6 +98,7 @@ def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
     host = _host(command, launch, bundle)
     if not host.find_place(command.words):
         return 0
+    _say_model(launch)
     try:
         started = command.start(launch, bundle, command.environ, console.say)
     except SolofileError as error:
@@ -107,8 +116,15 @@ def _host(command: Command, launch: settings.Launch, bundle: Bundle) -> serving.
     return serving.Host(launch, bundle, command.cache, command.environ, command.show, console.say)
 
 
+def _say_model(launch: settings.Launch) -> None:
+    if launch.picked is not None:
+        console.say(launch.picked.sentence)
+
+
 def _remark(launch: settings.Launch, started: boot.Started) -> None:
     """Where only an answer is wanted: nothing but what is not as the user would expect."""
+    if launch.log_level:
+        _say_model(launch)
     sentence = started.sentence if launch.log_level else started.choice.note
     if sentence:
         console.say(sentence)
@@ -151,6 +167,7 @@ def _bench(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
+    _say_model(launch)
     if launch.compare:
         return _compare(command, launch, bundle, out)
     started = command.start(launch, bundle, command.environ, console.say)
@@ -165,9 +182,10 @@ def _bench(command: Command) -> int:
 
 def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: TextIO) -> int:
     """No engine here: it would compute beside those that are compared."""
-    from solofile.runtime import compare, kernels
+    from solofile.runtime import compare, kernels, projector
 
     place = selection.find_place(bundle, command.environ)
+    launch = projector.placed(launch, place, console.say).launch
     decided = boot.decide(launch, place, command.environ, console.say)
     if decided.guard is not None:
         decided.guard.dismiss()  # from here on children compute, each with its own
@@ -180,6 +198,8 @@ def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: Tex
     repacks = chosen.of("repack").value != "nothing to repack"
     every = compare.candidates(first, able, counts, repacks=repacks)
     words = compare.kept_words(command.words)
+    if launch.picked is not None:
+        words += ["--use", launch.picked.model.name]  # all candidates compute with the same
     compare.compare(
         every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say,
         features=machine.features,
