@@ -2,9 +2,9 @@
 
 The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has checked whose it is. Layout:
 ``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (projectors, projector.py, and what
---local-copy keeps, localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are read-only once they
-are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in ``drivers/``
-(gpu_environment.py), for which they answer themselves.
+--local-copy keeps, localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are
+read-only once they are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in
+``drivers/`` (gpu_environment.py), for which they answer themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A projector of the bundle, which llama.cpp opens by a path: so it is copied to the cache, once, and named there.
 
-It lies in ``models/<sha256>/`` of the cache (cache.py), checked while it is written, and goes when nobody has used it for
-long. A file of the user's that --mmproj names is left as it is.
+It lies in ``models/<sha256>/`` of the cache (cache.py), checked while it is written, and goes when nobody has used it
+for long. A file of the user's that --mmproj names is left as it is.
 """
 
 from __future__ import annotations
