@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.manifest import Model
     from solofile.runtime.options import Given
+    from solofile.runtime.which_model import Picked
 
 SAMPLING = {
     "temperature": ("--temp", 0.8),
@@ -42,7 +43,7 @@ def facts(bundle: Bundle, default_model: str, given: tuple[Given, ...], **more: 
     running = next(model for model in manifest.models if model.path == default_model)
     return {
         "digest": hashlib.sha256(bundle.manifest_bytes).hexdigest(),
-        "greeting": None,
+        "greeting": manifest.greeting,
         "models": [_model(model) for model in manifest.models],
         "model": running.name,
         "size": running.size,
@@ -53,8 +54,16 @@ def facts(bundle: Bundle, default_model: str, given: tuple[Given, ...], **more: 
     }
 
 
+def models(picked: Picked) -> list[dict[str, Any]]:
+    """The bundle's models with what each needs of the memory, in bytes, for so many tokens, and whether that fits."""
+    return [
+        {**_model(one.model), "needs": one.needs, "needs_context": one.estimate.context, "fits": one.fits}
+        for one in picked.verdicts
+    ]
+
+
 def _model(model: Model) -> dict[str, Any]:
-    names = ("name", "architecture", "parameters", "quantization", "context_length", "license", "size")
+    names = ("name", "title", "architecture", "parameters", "quantization", "context_length", "license", "size")
     return {name: getattr(model, name) for name in names}
 
 

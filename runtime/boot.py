@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 else:
     from solofile.runtime.record import NamedTuple
 
+RESUME = "SOLOFILE_RESUME"
+"""What is handed over to a process that replaces itself (handover.py), as JSON. It names the process, so that nobody who
+starts one can make it up."""
+
 
 class Started(NamedTuple):
     """An engine that loads, and how it was chosen.

@@ -88,9 +88,15 @@ def _serve(command: Command) -> int:
     if launch.mode == settings.PAGE:
         return _page(command, launch, bundle)
     _say_model(launch)
-    started = command.start(launch, bundle, command.environ, console.say)
+    resumed = _host(command, launch, bundle) if boot.RESUME in command.environ else None
+    try:
+        started = command.start(launch, bundle, command.environ, console.say)
+    except SolofileError as error:
+        if resumed is None:
+            raise
+        return resumed.show_failure(error)  # who changed the model can change it back
     console.say(started.sentence)
-    return _host(command, launch, bundle).run(started)
+    return (resumed or _host(command, launch, bundle)).run(started)
 
 
 def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
@@ -113,7 +119,8 @@ def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
 def _host(command: Command, launch: settings.Launch, bundle: Bundle) -> serving.Host:
     from solofile.runtime import serving
 
-    return serving.Host(launch, bundle, command.cache, command.environ, command.show, console.say)
+    world = (command.cache, command.environ, command.show, console.say)
+    return serving.Host(launch, bundle, *world, command.words)
 
 
 def _say_model(launch: settings.Launch) -> None:
