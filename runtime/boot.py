@@ -31,8 +31,8 @@ else:
     from solofile.runtime.record import NamedTuple
 
 RESUME = "SOLOFILE_RESUME"
-"""What is handed over to a process that replaces itself (handover.py), as JSON. It names the process, so that nobody who
-starts one can make it up."""
+"""What is handed over to a process that replaces itself (handover.py), as JSON. It names the process, so that nobody
+who starts one can make it up."""
 
 
 class Started(NamedTuple):

@@ -1,8 +1,8 @@
 """Another model of the bundle while it serves: this program becomes itself once more, its listening sockets in hand.
 
 A process that has held a model is never quite as it was: memory in pieces, libraries of kernels that cannot be taken
-out again. So it is replaced (execve) and not reused. Clients that come meanwhile wait in the sockets' queues; the process,
-which the launcher watches, stays the same one, and so do port, keys and the record of where the page is.
+out again. So it is replaced (execve) and not reused. Clients that come meanwhile wait in the sockets' queues. The
+process, which the launcher watches, stays the same one, and so do port, keys and the record of where the page is.
 
 Windows replaces no process: there the program has to be started again with --use.
 """

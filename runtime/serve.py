@@ -95,7 +95,7 @@ class Server:
             pass
 
     def quiet(self, grace: float = 2.0) -> None:
-        """End the open answers within ``grace`` seconds, but not the listening: who comes now waits for what follows."""
+        """End the open answers within ``grace`` seconds, but not the listening: who comes now waits for the next."""
         end = time.monotonic() + grace
         self.watcher.cancel_all()
         self.streams.stop()
