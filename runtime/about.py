@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.manifest import Model
     from solofile.runtime.options import Given
+    from solofile.runtime.server_settings import Icon
     from solofile.runtime.which_model import Picked
 
 SAMPLING = {
@@ -28,6 +29,9 @@ SAMPLING = {
 """Each default of sampling: the option that sets it, and llama.cpp's own value; -1 is no limit, and a random seed."""
 
 _RANDOM_SEED = 0xFFFFFFFF
+
+_ICON_KINDS = {"png": "image/png", "ico": "image/x-icon", "svg": "image/svg+xml; charset=utf-8"}
+_ICON_LIMIT = 1 << 20
 
 _INTEGRITY = {
     "state": "partly checked",
@@ -52,6 +56,17 @@ def facts(bundle: Bundle, default_model: str, given: tuple[Given, ...], **more: 
         "llama_cpp": {"version": manifest.llama_cpp.version, "commit": manifest.llama_cpp.commit},
         **more,
     }
+
+
+def icon(bundle: Bundle) -> Icon | None:
+    """The bundle's own icon. Raises DamagedBundle."""
+    path = bundle.manifest.icon
+    if path is None:
+        return None
+    from solofile.runtime.server_settings import Icon
+
+    kind = _ICON_KINDS.get(path.rpartition(".")[2], "application/octet-stream")
+    return Icon(bundle.read(path, limit=_ICON_LIMIT), kind, f'"{bundle.part(path).sha256[:32]}"')
 
 
 def models(picked: Picked) -> list[dict[str, Any]]:

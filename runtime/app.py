@@ -73,7 +73,7 @@ def create_app(
     app.register_blueprint(health.make_blueprint(engine, settings, status))
     app.register_blueprint(api.make_blueprint(engine, settings, several))
     app.register_blueprint(page_api.make_blueprint(engine, settings, about, control, status, several))
-    app.register_blueprint(page.make_blueprint(settings))
+    app.register_blueprint(page.make_blueprint(settings, about.icon))
     _check_every_request(app, engine, settings)
     _answer_errors(app)
     return app

@@ -148,7 +148,10 @@ def _chat(command: Command) -> int:
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
     history = command.cache / "state" / "chat-history" if launch.history else None
-    chat.start(started.engine, title, launch.system_prompt, command.out, template=template, history=history)
+    chat.start(
+        started.engine, title, launch.system_prompt, command.out, template=template, history=history,
+        greeting=bundle.manifest.greeting,
+    )  # fmt: skip
     return 0
 
 

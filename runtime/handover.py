@@ -61,8 +61,9 @@ def become(
     moved: dict[str, Any] | None,
 ) -> NoReturn:  # fmt: skip
     """Replace this process by one with these ``words`` on its command line. Raises OSError where that cannot be."""
-    program = [] if getattr(sys, "frozen", False) else ["-m", "solofile.runtime"]
-    arguments = [sys.executable, *program, *words]
+    name = environ.get("SOLOFILE_BUNDLE", sys.executable)  # as the launcher calls it, for lists of processes
+    program = [name] if getattr(sys, "frozen", False) else [sys.executable, "-m", "solofile.runtime"]
+    arguments = [*program, *words]
     for one in listeners:
         one.socket.set_inheritable(True)
     for stream in (sys.stdout, sys.stderr):

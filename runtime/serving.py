@@ -234,7 +234,8 @@ class Host:
         if self.launch.picked is not None:
             more["models"] = about.models(self.launch.picked)
         facts = about.facts(self.bundle, self.launch.model, settings.given(self.launch), **more)
-        return About(self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__, facts)
+        named = (self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__)
+        return About(*named, facts, about.icon(self.bundle))
 
     def _announce(self, server: Server) -> None:
         moved = self._place.moved if self._place else None
