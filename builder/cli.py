@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--signature", metavar="FILE", type=Path, help="default: the name with .minisig")
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
+            text = "only this model, by its name; may be repeated"
+            command.add_argument("--model", metavar="NAME", action="append", default=[], help=text)
     _add_signing(group)
     _add_recipe(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")

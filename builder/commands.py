@@ -20,7 +20,7 @@ from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
-from solofile.builder.sources import PathSource
+from solofile.builder.sources import PathSource, model_in
 from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
@@ -47,9 +47,12 @@ def build(arguments: argparse.Namespace) -> int:
 
 def extract(arguments: argparse.Namespace) -> int:
     """``solofile extract``."""
-    with Bundle.open(arguments.file) as bundle, Progress("Extracting", integrity.total_bytes(bundle)) as shown:
-        written = integrity.extract(bundle, arguments.folder, shown.update)
-    print(f"{arguments.folder}: {len(written)} files.")
+    with Bundle.open(arguments.file) as bundle:
+        only = frozenset(model_in(bundle, name).path for name in arguments.model) or None
+        size = sum(bundle.part(path).size for path in only) if only else integrity.total_bytes(bundle)
+        with Progress("Extracting", size) as shown:
+            written = integrity.extract(bundle, arguments.folder, shown.update, only=only)
+    print(f"{arguments.folder}: {len(written)} file{'' if len(written) == 1 else 's'}.")
     return 0
 
 

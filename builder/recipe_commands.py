@@ -60,8 +60,8 @@ def check(arguments: argparse.Namespace) -> int:
 def pin_recipe(arguments: argparse.Namespace) -> int:
     """``solofile recipe pin``: fetch the model, record its size and SHA-256."""
     pinned = pin(find(arguments.recipe), arguments.output, force=arguments.force)
-    facts = pinned.facts
-    what = f"{facts.architecture}, {facts.quantization}, {byte_size(pinned.size)}"
+    models = "; ".join(f"{facts.architecture}, {facts.quantization}" for facts in pinned.facts)
+    what = f"{models}, {byte_size(pinned.size)}"
     print(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).")
     print(f"Build it with: solofile build {pinned.path}")
     return 0
