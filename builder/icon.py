@@ -6,6 +6,7 @@ kind that its bytes prove, and an SVG is a drawing and nothing else.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ LIMIT = 256 * 1024
 SIDES = (16, 1024)
 """The least and the greatest side of a PNG, in pixels."""
 
+_INSIDE = re.compile(r"url\(\s*[\"']?#[\w.-]+[\"']?\s*\)")
 _SVG = "{http://www.w3.org/2000/svg}"
 _DRAWING = """
 svg g defs symbol use title desc path rect circle ellipse line polyline polygon text tspan textPath linearGradient
@@ -84,8 +86,8 @@ def _ico_problem(data: bytes) -> str:
 
 def _svg_problem(data: bytes) -> str:
     # Before it is parsed: a document type can hold entities that grow without end.
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        return "has a document type: save it as plain SVG"
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"<?xml-stylesheet" in data:
+        return "has a document type or a style sheet: save it as plain SVG"
     try:
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError) as error:
@@ -105,6 +107,6 @@ def _unwanted(root: ElementTree.Element) -> Iterator[str]:
         for key, value in element.attrib.items():
             local = key.rpartition("}")[2].lower()
             outside = local == "href" and not value.strip().startswith("#")
-            calls = "url(" in value.lower() and "url(#" not in value.lower().replace("'", "").replace('"', "")
+            calls = "url(" in _INSIDE.sub("", value.lower()) or "\\" in value  # which CSS takes for any letter
             if local.startswith("on") or outside or calls:
                 yield f"has the attribute {local} in <{name}>, which runs or fetches something: take it out"
