@@ -21,7 +21,7 @@ from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
 from solofile.builder.sources import PathSource, model_in
-from solofile.builder.targets import find_gpus, find_target
+from solofile.builder.targets import TARGETS, find_gpus, find_target, missing_packs
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -170,6 +170,12 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
     """The packs for what is asked for; ``pack`` is one that was given."""
     targets = wanted.targets
+    if missing := missing_packs(targets):
+        others = [name for name in targets if name not in missing]
+        remedy = f"build for the others with {' '.join(f'--target {name}' for name in others)}" if others else (
+            f"this solofile makes bundles for {', '.join(TARGETS)}"
+        )  # fmt: skip
+        raise BadInput(f"There is no pack for {' and '.join(missing)} yet: {remedy}.")
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
     if pack is None:

@@ -15,7 +15,7 @@ from solofile.builder.recipe_document import Document, load, shipped_folder, shi
 from solofile.builder.recipe_keys import KEYS, LISTS, TABLES
 from solofile.builder.recipe_pin import pin
 from solofile.builder.sources import BundleSource, PathSource, describe
-from solofile.builder.targets import find_gpus, find_kernels, find_target
+from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.options import parse as parse_options
 from solofile.runtime.text_columns import columns
@@ -53,6 +53,8 @@ def check(arguments: argparse.Namespace) -> int:
     else:
         state = "verified" if recipe.verified else "ready to build"
     what = "; ".join(describe(one.source) for one in recipe.each)
+    missing = missing_packs(recipe.targets)
+    state += f"; no pack yet for {' and '.join(missing)}" if missing else ""
     print(f"{path}: sound; {what}; {state}.")
     return 0
 
@@ -87,7 +89,8 @@ def check_recipe(recipe: Recipe) -> None:
             parse_options(words)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
-    targets = [find_target(name) for name in recipe.targets or (None,)]
+    missing = missing_packs(recipe.targets)  # such a recipe is sound, and can be built for its other targets
+    targets = [find_target(name) for name in recipe.targets or (None,) if name not in missing]
     for target in targets:
         find_kernels(target, recipe.kernels)
         find_gpus(target, recipe.gpu)

@@ -13,6 +13,7 @@ from solofile.builder.cli import main
 from solofile.builder.errors import BadRecipe
 from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.sources import HubSource, PathSource
+from solofile.builder.targets import missing_packs
 from solofile.runtime.archive import ALIGNMENT
 from solofile.runtime.container import Bundle
 from solofile.runtime.integrity import verify
@@ -240,6 +241,22 @@ def test_several_files_of_a_hub_may_be_unknown() -> None:
         HubSource("a/b", "x.gguf"),
         HubSource("a/b", "y.gguf"),
     ]
+
+
+def test_targets_without_a_pack(pack_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("r.toml").write_text(f'targets = ["linux-x86_64", "macos-x86_64"]{RECIPE}')
+    missing = missing_packs(["linux-x86_64", "macos-x86_64"])
+    if "macos-x86_64" not in missing:
+        pytest.skip("packs for that target can be made by now")
+    assert main(["recipe", "check", "r.toml"]) == 0
+    assert "no pack yet for macos-x86_64" in capsys.readouterr().out
+    build(pack_path, "r.toml", code=2)
+    assert "There is no pack for macos-x86_64 yet: build for the others with --target linux-x86_64." in (
+        capsys.readouterr().err
+    )
+    build(pack_path, "r.toml", "--target", "linux-x86_64")
+    build(pack_path, "r.toml", "--target", "linux", code=2)
+    assert "Unknown target linux: did you mean linux-" in capsys.readouterr().err
 
 
 def test_memory_by_the_numbers_of_a_model() -> None:
