@@ -53,6 +53,8 @@ def upgrade(arguments: argparse.Namespace) -> int:
 
 def build_from(arguments: argparse.Namespace) -> int:
     """``solofile build --from``: default arguments are added behind the old ones, as behind a recipe's."""
+    if arguments.mmproj is not None:
+        raise BadInput("--mmproj goes with a model and not with --from: build from the model's file.")
     changes = _changes(arguments)
     with Bundle.open(arguments.old) as bundle:
         old = bundle.manifest

@@ -26,13 +26,14 @@ class Life:
     """Waits on the main thread for what ends the program: a signal, its page, or that nobody has it open."""
 
     def __init__(
-        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None]
-    ) -> None:
-        """``idle``: seconds without a page after which it ends, None for never."""
+        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None],
+        *, seen: bool = False,
+    ) -> None:  # fmt: skip
+        """``idle``: seconds without a page after which it ends, None for never; ``seen``: one was open before."""
         streams, watcher = server.streams, server.watcher
         self._server, self._engine, self._control, self._say = server, engine, control, say
         self._presence = Presence(
-            idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls)
+            idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls), seen=seen
         )
         self._loaded = False
 

@@ -173,7 +173,7 @@ class Host:
         if self.launch.browser and not self.resumed and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say)
+        life = Life(server, engine, control, idle, self.say, seen=self.resumed)
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
         if control.next_model:

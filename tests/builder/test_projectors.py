@@ -81,6 +81,8 @@ def test_what_is_refused(pack_path: Path, capsys: pytest.CaptureFixture[str]) ->
         build(pack_path, "m.gguf", "--mmproj", name, "-o", "x.exe", code=2)
         assert says in capsys.readouterr().err
     assert not Path("x.exe").exists()
+    build(pack_path, "--from", "old.exe", "--mmproj", "mmproj-m-F32.gguf", "-o", "x.exe", code=2)
+    assert "--mmproj goes with a model and not with --from" in capsys.readouterr().err
     build(pack_path, "mmproj-m-F32.gguf", "-o", "x.exe", code=2)
     assert "is a projector for images or sound and not a model" in capsys.readouterr().err
 
