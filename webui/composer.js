@@ -53,7 +53,7 @@ export class Composer {
   }
 
   able(abilities) {
-    this.known(abilities);
+    this.known((this.abilities = abilities));
     $("files").accept = accepted(abilities);
   }
 
