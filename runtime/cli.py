@@ -92,7 +92,7 @@ def _serve(command: Command) -> int:
     try:
         started = command.start(launch, bundle, command.environ, console.say)
     except SolofileError as error:
-        if resumed is None:
+        if resumed is None or not resumed.resumed:
             raise
         return resumed.show_failure(error)  # who changed the model can change it back
     console.say(started.sentence)
