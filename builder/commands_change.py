@@ -15,6 +15,7 @@ from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
+from solofile.builder.icon import Icon, read_icon
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
 from solofile.builder.progress import byte_size
@@ -24,12 +25,15 @@ from solofile.runtime.container import Bundle
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.options import parse as parse_options
 
+NO_ICON = Icon("", b"")
+
 
 def set_settings(arguments: argparse.Namespace) -> int:
     """``solofile set``."""
     changes = _changes(arguments)
     if changes == Changes():
-        raise BadInput("Nothing is to be changed: give --name, --title, --system-prompt or --args.")
+        options = "--name, --title, --icon, --greeting, --system-prompt or --args"
+        raise BadInput(f"Nothing is to be changed: give {options}.")
     sign = signer(arguments)
     with Bundle.open(arguments.file) as bundle:
         if changes.arguments is not None:
@@ -49,6 +53,8 @@ def upgrade(arguments: argparse.Namespace) -> int:
 
 def build_from(arguments: argparse.Namespace) -> int:
     """``solofile build --from``: default arguments are added behind the old ones, as behind a recipe's."""
+    if arguments.mmproj is not None:
+        raise BadInput("--mmproj goes with a model and not with --from: build from the model's file.")
     changes = _changes(arguments)
     with Bundle.open(arguments.old) as bundle:
         old = bundle.manifest
@@ -109,6 +115,8 @@ def _changes(arguments: argparse.Namespace) -> Changes:
         title=arguments.title,
         system_prompt=None if arguments.system_prompt is None else text_of(arguments.system_prompt),
         arguments=None if arguments.args is None else tuple(words_of(arguments.args)),
+        greeting=None if arguments.greeting is None else text_of(arguments.greeting),
+        icon=None if arguments.icon is None else read_icon(arguments.icon) if arguments.icon.name else NO_ICON,
     )
 
 

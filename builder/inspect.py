@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from solofile.builder.progress import byte_size
@@ -11,9 +11,12 @@ from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
 
+ENOUGH = 8192
+"""Tokens of context that a start wants room for (which_model.py)."""
+
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
-    LAUNCHER_PART: "launcher"
+    LAUNCHER_PART: "launcher", "about": "icon"
 }  # fmt: skip
 
 
@@ -25,7 +28,9 @@ def page(bundle: Bundle) -> str:
         ("built by", f"solofile {manifest.solofile}, llama.cpp {manifest.llama_cpp.version} "
                      f"({manifest.llama_cpp.commit[:7]}, from {manifest.llama_cpp.source})"),
         *(("target", _target(name, target)) for name, target in manifest.targets.items()),
-        *(("model", _model(model, model.path == manifest.default_model)) for model in manifest.models),
+        *(("model", "\n".join(_model_lines(model, manifest))) for model in manifest.models),
+        *(("greeting", text) for text in [manifest.greeting] if text),
+        *(("icon", path) for path in [manifest.icon] if path),
         ("system prompt", manifest.system_prompt or "none"),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
@@ -78,6 +83,21 @@ def _model(model: Model, default: bool) -> str:
         f"license {model.license}" if model.license else "license unknown",
     ]
     return f"{model.name} ({', '.join(facts)}){' by default' if default else ''}"
+
+
+def _model_lines(model: Model, manifest: Manifest) -> Iterator[str]:
+    """A model, and of one among several what is its own."""
+    yield _model(model, model.path == manifest.default_model)
+    if len(manifest.models) > 1:
+        context = min(model.context_length or ENOUGH, ENOUGH)
+        needs = model.size + context * model.token_bytes + model.compute_bytes
+        yield f"  takes {byte_size(needs)} of memory with {context} tokens of context"
+    if model.title:
+        yield f"  title: {model.title}"
+    if model.system_prompt:
+        yield f"  system prompt: {model.system_prompt}"
+    if model.arguments:
+        yield f"  arguments: {' '.join(model.arguments)}"
 
 
 def _groups(parts: Iterable[Part]) -> list[str]:

@@ -15,7 +15,7 @@ from solofile.builder.recipe_document import Document, load, shipped_folder, shi
 from solofile.builder.recipe_keys import KEYS, LISTS, TABLES
 from solofile.builder.recipe_pin import pin
 from solofile.builder.sources import BundleSource, PathSource, describe
-from solofile.builder.targets import find_gpus, find_kernels, find_target
+from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.options import parse as parse_options
 from solofile.runtime.text_columns import columns
@@ -52,15 +52,18 @@ def check(arguments: argparse.Namespace) -> int:
         state = f"to be pinned before a build: solofile recipe pin {arguments.recipe}"
     else:
         state = "verified" if recipe.verified else "ready to build"
-    print(f"{path}: sound; {describe(recipe.source)}; {state}.")
+    what = "; ".join(describe(one.source) for one in recipe.each)
+    missing = missing_packs(recipe.targets)
+    state += f"; no pack yet for {' and '.join(missing)}" if missing else ""
+    print(f"{path}: sound; {what}; {state}.")
     return 0
 
 
 def pin_recipe(arguments: argparse.Namespace) -> int:
     """``solofile recipe pin``: fetch the model, record its size and SHA-256."""
     pinned = pin(find(arguments.recipe), arguments.output, force=arguments.force)
-    facts = pinned.facts
-    what = f"{facts.architecture}, {facts.quantization}, {byte_size(pinned.size)}"
+    models = "; ".join(f"{facts.architecture}, {facts.quantization}" for facts in pinned.facts)
+    what = f"{models}, {byte_size(pinned.size)}"
     print(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).")
     print(f"Build it with: solofile build {pinned.path}")
     return 0
@@ -82,20 +85,18 @@ def find(name: str) -> Path:
 def check_recipe(recipe: Recipe) -> None:
     """What can be checked of a recipe without its model being fetched. Raises BadRecipe and UnknownName."""
     try:
-        parse_options(recipe.arguments)
+        for words in (recipe.arguments, *(one.arguments for one in recipe.models)):
+            parse_options(words)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
-    targets = [find_target(name) for name in recipe.targets or (None,)]
+    missing = missing_packs(recipe.targets)  # such a recipe is sound, and can be built for its other targets
+    targets = [find_target(name) for name in recipe.targets or (None,) if name not in missing]
     for target in targets:
         find_kernels(target, recipe.kernels)
         find_gpus(target, recipe.gpu)
-    sources = [
-        recipe.source,
-        *(one.source for one in recipe.adapters),
-        *([recipe.draft.source] if recipe.draft else []),
-    ]
-    files = [*recipe.license_files, *recipe.backends]
-    files += [one.path for one in sources if isinstance(one, (PathSource, BundleSource))]
+    files = [*recipe.license_files, *recipe.backends, *([recipe.icon] if recipe.icon else [])]
+    files += [file for one in recipe.models for file in one.license_files]
+    files += [one.path for one in recipe.sources if isinstance(one, (PathSource, BundleSource))]
     for file in files:
         if not file.is_file():
             raise BadRecipe(f"The recipe {recipe.recipe} names {file}, which does not exist: check the path.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, SOURCES, TABLES, Key
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, SOURCES, TABLES, Key
 
 SCHEMA_NAME = "recipe.schema.json"
 README_NAME = "README.md"
@@ -32,16 +32,21 @@ def schema() -> dict[str, Any]:
         properties[table]["additionalProperties"] = False
         if table in LISTS:
             properties[table] = {"type": "array", "items": properties[table]}
+    for name, text in NESTED.items():
+        table, _, inner = name.rpartition(".")
+        made = {"description": TABLES[text], "type": "object", "properties": _properties(name)}
+        properties[table]["items"]["properties"][inner] = made | {"additionalProperties": False}
+    sources = [{"required": [source]} for source in SOURCES]
     # At most one: a recipe that extends another one may change what goes with that one's source.
-    properties["model"]["oneOf"] = [{"required": [source]} for source in SOURCES]
-    properties["model"]["oneOf"].append({"not": {"anyOf": [{"required": [source]} for source in SOURCES]}})
+    properties["model"]["oneOf"] = [*sources, {"not": {"anyOf": sources}}]
+    properties["models"]["items"]["oneOf"] = sources
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "solofile recipe",
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
-        "anyOf": [{"required": ["model"]}, {"required": ["extends"]}],
+        "anyOf": [{"required": ["model"]}, {"required": ["models"]}, {"required": ["extends"]}],
     }
 
 

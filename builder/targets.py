@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from solofile.builder.errors import BadInput
 from solofile.runtime.errors import UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
@@ -28,10 +29,23 @@ TARGETS = {
     "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
 }
 
+NAMES = ("linux-aarch64", "linux-x86_64", "macos-aarch64", "macos-x86_64", "windows-aarch64", "windows-x86_64")
+"""The systems that bundles are meant for: a recipe may name them before there is a pack for each."""
+
+
+def missing_packs(names: Iterable[str]) -> list[str]:
+    """Those of the targets of which no pack can be made yet. Raises UnknownName for what is no target."""
+    for name in (found := list(names)):
+        if name not in {*NAMES, *TARGETS}:
+            raise UnknownName("target", name, sorted({*NAMES, *TARGETS}))
+    return [name for name in found if name not in TARGETS]
+
 
 def find_target(name: str | None = None) -> Target:
-    """The target of that name, by default the one of this machine. Raises UnknownName."""
+    """The target of that name, by default the one of this machine. Raises UnknownName, BadInput."""
     wanted = host_target() if name is None else name
+    if name is not None and missing_packs([name]):
+        raise BadInput(f"There is no pack for {name} yet: this solofile makes bundles for {', '.join(TARGETS)}.")
     if wanted not in TARGETS:
         raise UnknownName("target", wanted, TARGETS)
     return TARGETS[wanted]

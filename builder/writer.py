@@ -42,8 +42,8 @@ class ModelFile:
 class BundlePlan:
     """Everything that decides the bytes of a bundle.
 
-    ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``stamp`` is
-    ZIP's time.
+    ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``icon`` is a
+    member's path and its bytes, ``stamp`` is ZIP's time.
     """
 
     name: str
@@ -56,6 +56,8 @@ class BundlePlan:
     licenses: Mapping[str, bytes] | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
+    icon: tuple[str, bytes] | None = None
+    greeting: str | None = None
 
     @property
     def estimated_size(self) -> int:
@@ -63,7 +65,8 @@ class BundlePlan:
         packs = sum(pack.stored_size for pack in self.packs)
         models = sum(one.model.size + 2 * ALIGNMENT for one in self.models)
         models += sum(path.stat().st_size + 2 * ALIGNMENT for path in self.companions.values())
-        return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
+        texts = sum(map(len, (self.licenses or {}).values())) + (len(self.icon[1]) if self.icon else 0)
+        return packs + models + texts + 4 * ALIGNMENT
 
 
 def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None]) -> Manifest:
@@ -77,6 +80,8 @@ def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], 
     _add_companions(writer, plan.companions, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
+    if plan.icon is not None:
+        writer.add_bytes(*plan.icon)
     manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
     finish(writer, manifest)
     on_bytes(output.tell())
@@ -199,6 +204,8 @@ def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
         arguments=plan.arguments,
         parts=tuple(parts),
         packed=packed,
+        icon=plan.icon[0] if plan.icon else None,
+        greeting=plan.greeting,
     )
 
 

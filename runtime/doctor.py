@@ -32,7 +32,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, hardware_report, memory, selection
+from solofile.runtime import (
+    boot,
+    cache,
+    console,
+    doctor_text,
+    fitting,
+    hardware,
+    hardware_report,
+    memory,
+    projector,
+    selection,
+)
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
@@ -90,6 +101,7 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         notes.append(sentence)
         console.say(sentence)  # a first look at a GPU takes seconds
 
+    launch, _, lock = projector.placed(launch, place, say)
     ground = selection.survey(launch, place, environ)
     selected = selection.select(ground, say)
     os.environ.update(selected.choice.path.environment)  # as a start does, before a library reads it
@@ -97,9 +109,14 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         selected, fit, table = _fitted(launch, selected, say)
     except (SolofileError, OSError) as error:
         fit, table = None, {"error": str(error)}
+    if lock is not None:
+        lock.close()
     known = selected.ground.known
+    report = selected.choice.report()
+    if launch.picked is not None:
+        report["decisions"] = [launch.picked.report(), *report["decisions"]]
     return {
-        **selected.choice.report(),
+        **report,
         "refused": fit.refusal if fit is not None else "",
         "calibration": known.calibration,
         "probes": {key: one._asdict() for key, one in known.probes.items()},

@@ -12,9 +12,9 @@ from solofile.runtime.memory_text import size_text
 from solofile.runtime.text_columns import block, columns, joined, marked
 
 _PARTS = {
-    "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU", "threads": "threads",
-    "threads for prompts": "for prompts", "batch": "batch", "flash attention": "attention", "context": "context",
-    "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA",
+    "model": "model", "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU",
+    "threads": "threads", "threads for prompts": "for prompts", "batch": "batch", "flash attention": "attention",
+    "context": "context", "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA",
 }  # fmt: skip
 """The parts of a choice in the order in which they are shown, and what people read there."""
 

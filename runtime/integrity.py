@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,18 +66,20 @@ def _packed_damage(bundle: Bundle, found: str) -> list[Damage]:
     return [Damage(PACKED, str(damaged(bundle.path, what)))]
 
 
-def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> list[Path]:
+def extract(
+    bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None, *, only: Set[str] | None = None
+) -> list[Path]:
     """Write every part but the padding, and the manifest, below ``folder``, which is made or must be empty.
 
-    The files, in order. Raises InputError for a folder that cannot be used, DamagedBundle for a damaged part, which
-    then is not left behind.
+    With ``only`` nothing but these parts. The files, in order. Raises InputError for a folder that cannot be used,
+    DamagedBundle for a damaged part, which then is not left behind.
     """
     _make_empty(folder)
     bundle.read_in_order()
     written = []
     done = 0
     for part in bundle.parts.values():
-        if part.path.startswith(PADDING_PREFIX):
+        if part.path.startswith(PADDING_PREFIX) or (only is not None and part.path not in only):
             continue
         with _file(folder, part.path, _mode(bundle, part), part.size) as (path, write):
             for chunk in bundle.open_part(part):
@@ -86,6 +88,8 @@ def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> li
                 if on_bytes:
                     on_bytes(done)
         written.append(path)
+    if only is not None:
+        return written
     with _file(folder, MANIFEST_NAME, 0o644, len(bundle.manifest_bytes)) as (path, write):
         write(bundle.manifest_bytes)
     return [*written, path]

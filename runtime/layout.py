@@ -14,7 +14,7 @@ COMMENT_MAGIC = b"solofile "
 COMMENT_PREFIX = COMMENT_MAGIC + str(FORMAT).encode() + b" "
 COMMENT_SIZE = len(COMMENT_PREFIX) + 64
 TAIL_SIZE = END_SIZE + COMMENT_SIZE
-MEMBER_ROOTS = ("runtime/", "native/", "LICENSES/", "models/", "adapters/", "prompts/")
+MEMBER_ROOTS = ("runtime/", "native/", "LICENSES/", "models/", "adapters/", "prompts/", "about/")
 PADDING_PREFIX = "models/.align-"
 
 

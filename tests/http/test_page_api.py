@@ -28,7 +28,7 @@ def client_of(
 
 def test_about_without_more_facts(client: Client) -> None:
     expected = {"name": "tiny", "title": "Tiny model", "system_prompt": "Be brief.", "version": "0.1.0"}
-    assert client.get("/solofile/about").get_json() == {**expected, "can_quit": False}
+    assert client.get("/solofile/about").get_json() == {**expected, "can_quit": False, "can_switch": False}
 
 
 def test_about_is_there_before_the_model(engine: FakeEngine) -> None:
