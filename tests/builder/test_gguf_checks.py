@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gguf
 import pytest
-from ggufs import ARCHITECTURE, entry, raw_gguf, tensor, text, write_gguf
+from ggufs import ARCHITECTURE, NO_WORDS, entry, raw_gguf, tensor, text, write_gguf
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_check import FILE_TYPES, check_model
 from solofile.builder.gguf_header import TENSOR_TYPES, read_header
@@ -69,7 +69,7 @@ def test_no_tensor_is_read(tmp_path: Path) -> None:
     """A sparse file of 20 GB is judged at once."""
     shape = (1 << 20, 5000)
     path = tmp_path / "large.gguf"
-    path.write_bytes(raw_gguf([ARCHITECTURE], [tensor("a", shape, 0, 0)]))
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS], [tensor("a", shape, 0, 0)]))
     with path.open("r+b") as file:
         file.truncate((1 << 22) * 5000 + 4096)
     start = time.monotonic()
@@ -140,7 +140,7 @@ def test_versions(tmp_path: Path, version: int, says: str) -> None:
 
 def test_version_2_is_fine(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
-    path.write_bytes(raw_gguf([ARCHITECTURE], [tensor("a", (32,), 0, 0)], version=2))
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS], [tensor("a", (32,), 0, 0)], version=2))
     assert check_model(path).parameters == 32
 
 
@@ -257,9 +257,8 @@ def test_large_texts_are_not_kept(tmp_path: Path) -> None:
     """A hundred texts of a megabyte cost no hundred megabytes."""
     long = text("x" * (1 << 20))
     path = tmp_path / "m.gguf"
-    path.write_bytes(
-        raw_gguf([ARCHITECTURE, *(entry(f"k{n}", 8, long) for n in range(100))], [tensor("a", (32,), 0, 0)])
-    )
+    entries = [ARCHITECTURE, NO_WORDS, *(entry(f"k{n}", 8, long) for n in range(100))]
+    path.write_bytes(raw_gguf(entries, [tensor("a", (32,), 0, 0)]))
     tracemalloc.start()
     try:
         assert check_model(path).parameters == 32
