@@ -6,15 +6,17 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import stamp_of
 from solofile.builder.companions import companions_of
 from solofile.builder.copying import can_clone
+from solofile.builder.deriving import derived
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
 from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
+from solofile.builder.model_trial import try_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
@@ -48,6 +50,8 @@ class Built:
     path: Path
     manifest: Manifest
     facts: ModelFacts
+    notes: tuple[str, ...] = ()
+    """What whoever builds should know of the model, as sentences."""
 
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
@@ -59,9 +63,11 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     spdx, licenses = _license(name, request)
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
     fetched = joined(fetch(request.source, progress), progress)
+    fetched, origin = derived(fetched, request, progress)
     facts = check_model(fetched.path, fetched.span)
     check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, Path(fetched.name), spdx)
+    notes = try_model(fetched.path, fetched.span, request.arguments)
+    model = replace(model_entry(facts, Path(fetched.name), spdx), origin=origin)
     companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
         plan = BundlePlan(
@@ -77,7 +83,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             stamp=stamp,
         )
         checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
-        return Built(output, _write(plan, output, checked, progress), facts)
+        return Built(output, _write(plan, output, checked, progress), facts, notes)
 
 
 def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:

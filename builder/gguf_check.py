@@ -59,6 +59,8 @@ class ModelFacts:
     data_size: int
     size: int
     memory: Memory | None = None
+    types: tuple[str, ...] = ()
+    """Of its tensors."""
 
 
 def check_model(path: Path, span: Span | None = None) -> ModelFacts:
@@ -181,6 +183,7 @@ def _facts(header: Header, size: int) -> ModelFacts:
         data_size=header.end - header.data_offset,
         size=size,
         memory=memory_of(header),
+        types=tuple(sorted(header.weights)),
     )
 
 

@@ -23,6 +23,9 @@ MAX_KEY = 4096
 KEPT_LIST = 1024
 """Numbers in a list up to which it is kept: one for each layer, not one for each token."""
 KEPT_TEXT = 4096
+TEMPLATE = "tokenizer.chat_template"
+LONGEST_TEMPLATE = 1 << 20
+"""Bytes of the one text that is kept whole."""
 MAX_NAME = 63
 DEFAULT_ALIGNMENT = 32
 
@@ -64,9 +67,9 @@ class Header:
     """What a GGUF says of itself.
 
     ``values`` has the scalars and texts of its metadata, of long texts the beginning only; ``arrays`` has the lengths
-    of its arrays, ``lists`` the content of the short ones that hold numbers; ``kinds`` has GGUF's number for the type of
-    each value, of an array for that of what is in it; ``weights`` counts elements by the name of their tensor type. The
-    data begins at ``data_offset`` and the last tensor ends at ``end``, in bytes from its start; ``names`` are the
+    of its arrays, ``lists`` the content of the short ones that hold numbers; ``kinds`` has GGUF's number for the type
+    of each value, of an array for that of what is in it; ``weights`` counts elements by the name of their tensor type.
+    The data begins at ``data_offset`` and the last tensor ends at ``end``, in bytes from its start; ``names`` are the
     tensors'.
     """
 
@@ -80,8 +83,10 @@ class Header:
     names: frozenset[str] = frozenset()
     lists: dict[str, tuple[float, ...]] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
-    infos_offset: int = 0
-    """Where the metadata ends and what is said of the tensors begins."""
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Where each metadata entry begins and ends, its key included."""
+    infos: tuple[int, int] = (0, 0)
+    """Where that begins and ends which is said of the tensors."""
 
 
 def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Header:
@@ -95,7 +100,7 @@ def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Hea
     if tensors > MAX_TENSORS or entries > MAX_ENTRIES:
         raise HeaderError(f"its header claims {tensors} tensors and {entries} metadata entries")
     metadata = _read_values(cursor, entries)
-    infos_offset, alignment = cursor.position, _alignment(metadata)
+    infos, alignment = cursor.position, _alignment(metadata)
     weights, names, data_size = _read_tensors(cursor, tensors, alignment)
     data_offset = -(-cursor.position // alignment) * alignment
     return Header(
@@ -109,7 +114,8 @@ def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Hea
         frozenset(names),
         metadata.lists,
         metadata.kinds,
-        infos_offset,
+        metadata.places,
+        (infos, cursor.position),
     )
 
 
@@ -139,6 +145,7 @@ class _Metadata:
     arrays: dict[str, int] = field(default_factory=dict)
     lists: dict[str, tuple[float, ...]] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
     strings: int = 0
     """In its arrays, so far."""
 
@@ -146,6 +153,7 @@ class _Metadata:
 def _read_values(cursor: _Cursor, entries: int) -> _Metadata:
     found = _Metadata()
     for _ in range(entries):
+        start = cursor.position
         key = cursor.text(MAX_KEY, "a key")
         if not key:
             raise HeaderError("its metadata has a key without a name")
@@ -155,12 +163,16 @@ def _read_values(cursor: _Cursor, entries: int) -> _Metadata:
         if kind == ARRAY:
             kind = _read_array(cursor, key, found)
         elif kind == STRING:
-            found.values[key] = cursor.beginning(KEPT_TEXT)
+            whole = key == TEMPLATE
+            found.values[key] = (
+                cursor.text(LONGEST_TEMPLATE, "the chat template") if whole else cursor.beginning(KEPT_TEXT)
+            )
         elif kind in SCALARS:
             found.values[key] = cursor.number(SCALARS[kind])
         else:
             raise HeaderError(f"its metadata key {key!r} has the unknown type {kind}")
         found.kinds[key] = kind
+        found.places[key] = (start, cursor.position)
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from solofile.builder.gguf_header import Header
+from solofile.runtime.errors import InputError
+from solofile.runtime.options import parse as parse_options
 
 CACHE_BYTES = 2
 """Of a number in the KV cache, which is F16 unless somebody says otherwise."""
@@ -34,6 +36,16 @@ def memory_of(header: Header) -> Memory | None:
     weights, token = header.end - header.data_offset, _token_bytes(header)
     context = _count(header, "context_length")
     return None if token is None or max(weights, token * (context or 1)) > _LIMIT else Memory(weights, token, context)
+
+
+def context_of(arguments: Sequence[str]) -> int | None:
+    """The context that the bundle's default arguments name; None for the model's own."""
+    try:
+        given = [one for one in parse_options(arguments) if "-c" in one.option.spellings]
+    except InputError:  # said by whoever checks the arguments
+        return None
+    value = given[-1].values[0] if given and given[-1].values else ""
+    return int(value) if value.isdecimal() and 0 < int(value) < 1 << 32 else None
 
 
 def _token_bytes(header: Header) -> int | None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from solofile.builder.metadata_edits import Edit, checked, flattened, named_edit
 from solofile.builder.recipe_document import Document, load
 from solofile.builder.recipe_keys import COMPANION_SOURCES, OPTIONS
 from solofile.builder.recipe_sources import Origin, source_of
@@ -61,6 +62,10 @@ class Recipe:
     verified: bool | None = None
     draft: Draft | None = None
     adapters: tuple[Adapter, ...] = ()
+    quantize: str | None = None
+    imatrix: Path | None = None
+    allow_requantize: bool = False
+    metadata: tuple[Edit, ...] = ()
     recipe: Path | None = field(default=None, compare=False)
     """The file that it was read from."""
 
@@ -88,6 +93,10 @@ def parse_recipe(document: Document) -> Recipe:
         gpu=_names(values.get("gpu")) or "none",
         backends=tuple(values.get("backends", ())),
         verified=values.get("verified"),
+        quantize=values.get("quantize"),
+        imatrix=values.get("imatrix"),
+        allow_requantize=values.get("allow_requantize", False),
+        metadata=_metadata(document),
         recipe=document.path,
     )
 
@@ -121,6 +130,12 @@ def _arguments(document: Document) -> tuple[str, ...]:
     if template is not None:
         words += ["--chat-template", template]
     return (*words, *values.get("arguments", ()))
+
+
+def _metadata(document: Document) -> tuple[Edit, ...]:
+    """The changes of the model's metadata; what is to go comes last."""
+    changed = (named_edit(name, value) for name, value in flattened(document.values.get("metadata", {})))
+    return (*changed, *(Edit(checked(key), None) for key in document.values.get("remove_metadata", ())))
 
 
 def _origin(document: Document, table: str, *, unknown: bool = False) -> Origin:

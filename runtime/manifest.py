@@ -70,8 +70,28 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a build made a model of: its ``name`` and SHA-256 there (of a folder: over the SHA-256 of its files).
+
+    ``converted`` from a folder of safetensors; ``quantized`` to that, with the importance matrix of the SHA-256
+    ``imatrix``; ``edited``: the metadata keys that were changed. ``llama_cpp`` is the commit that did it.
+    """
+
+    name: str
+    sha256: str
+    converted: bool
+    quantized: str | None
+    imatrix: str | None
+    edited: tuple[str, ...]
+    llama_cpp: str
+
+
+@dataclass(frozen=True)
 class Model:
-    """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say."""
+    """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say.
+
+    ``origin`` is left out for a model that is as it was given.
+    """
 
     path: str
     name: str
@@ -82,6 +102,7 @@ class Model:
     chat_template: bool
     license: str | None
     size: int
+    origin: Origin | None = None
 
 
 class Part(NamedTuple):
@@ -125,6 +146,9 @@ class Manifest:
         for target in document["targets"].values():
             if not target["gpus"]:
                 del target["gpus"]
+        for model in document["models"]:
+            if model["origin"] is None:
+                del model["origin"]
         if self.packed is None:
             del document["packed"]
         return (json.dumps(document, indent=1) + "\n").encode()
@@ -288,6 +312,20 @@ def _model(raw: object, where: str, index: int) -> Model:
         chat_template=fields.flag("chat_template"),
         license=fields.text_or_none("license"),
         size=fields.count("size"),
+        origin=_origin(raw["origin"], where, index) if isinstance(raw, dict) and "origin" in raw else None,
+    )
+
+
+def _origin(raw: object, where: str, index: int) -> Origin:
+    fields = _Fields(raw, where, f"models.{index}.origin.", Origin)
+    return Origin(
+        name=fields.text("name"),
+        sha256=fields.digest("sha256"),
+        converted=fields.flag("converted"),
+        quantized=fields.text_or_none("quantized"),
+        imatrix=None if fields.value("imatrix") is None else fields.digest("imatrix"),
+        edited=fields.texts("edited"),
+        llama_cpp=fields.text("llama_cpp"),
     )
 
 
