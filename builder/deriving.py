@@ -15,6 +15,7 @@ from solofile.builder.archive_writer import open_raw
 from solofile.builder.converting import converted, is_convertible
 from solofile.builder.copying import copy_plain
 from solofile.builder.errors import BadSource
+from solofile.builder.from_bundle import origin_of
 from solofile.builder.gguf_check import check_model
 from solofile.builder.gguf_edit import edited
 from solofile.builder.known_hashes import digest_of
@@ -28,13 +29,13 @@ from solofile.runtime.manifest import Origin
 
 
 def derived(fetched: Fetched, recipe: Recipe, progress: ProgressMaker) -> tuple[Fetched, Origin | None]:
-    """What ``recipe`` makes of the model, and what it was made of; the model itself and None where it makes nothing.
+    """What ``recipe`` makes of the model, and what it was made of; the model itself where it makes nothing.
 
     Raises BadModel, BadSource, UnknownName, BadInput, BuildError.
     """
     folder = is_convertible(fetched.path)
     if not (folder or recipe.quantize or recipe.metadata):
-        return fetched, None
+        return fetched, origin_of(recipe.source)
     name = fetched.name
     if folder:
         fetched, sha256 = converted(fetched, progress)

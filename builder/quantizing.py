@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from solofile.runtime.kernels import BASE
 
 KEPT = 4
 """Quantized models that stay in the build cache."""
+
+_PLAIN_END = re.compile(r"[-._](bf16|f16|fp16|f32|fp32)$", re.IGNORECASE)
+"""What a file's name says that is no longer true."""
 
 DRY_SECONDS = 120.0
 MEBIBYTE = 1 << 20
@@ -53,7 +57,7 @@ def quantized(
     imatrix = _imatrix_sha256(wish.imatrix)
     key = hashlib.sha256(json.dumps([sha256, name, imatrix, wish.requantize, inputs.LLAMA_CPP_COMMIT]).encode())
     folder = cache_folder("quantized", key.hexdigest())
-    path = folder / f"{model.stem}-{name}.gguf"
+    path = folder / f"{_PLAIN_END.sub('', model.stem)}-{name}.gguf"
     with locked(folder.with_name(f"{folder.name}.lock")):
         found = next(folder.glob("*.gguf"), None)
         if found is None:
