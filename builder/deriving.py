@@ -49,7 +49,7 @@ def derived(fetched: Fetched, recipe: Recipe, progress: ProgressMaker) -> tuple[
         key = digest_of(fetched.path, fetched.span, progress)
         path = edited(fetched.path, fetched.span, _as_file(fetched.name), key, recipe.metadata, progress)
         fetched = Fetched(path, None, fetched.name)
-        origin = replace(origin, edited=tuple(edit.key for edit in recipe.metadata))
+        origin = replace(origin, edited=tuple(dict.fromkeys(edit.key for edit in recipe.metadata)))
     return fetched, origin
 
 
