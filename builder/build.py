@@ -24,6 +24,7 @@ from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
 from solofile.builder.splits import joined
+from solofile.builder.targets import check_size
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
@@ -82,6 +83,8 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
         )
+        for pack in plan.packs:
+            check_size(pack.facts.target, plan.estimated_size)
         checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
         return Built(output, _write(plan, output, checked, progress), facts, notes)
 

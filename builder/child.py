@@ -17,6 +17,11 @@ MEMORY = 450 << 20
 
 _TOLD = 2000
 
+_PROGRAM = (
+    "import sys; sys.path[:] = filter(None, sys.path); "  # nothing is imported from the current folder
+    "from solofile.builder.child_main import main; sys.exit(main())"
+)
+
 
 class ChildFailure(Exception):  # noqa: N818 - reads as what happened
     """The child did not do its job; the message is a clause that says why.
@@ -56,7 +61,7 @@ def run_child(
 
     Raises ChildFailure, also when it takes longer than ``seconds`` or more than ``memory``.
     """
-    command = [sys.executable, "-m", "solofile.builder.child_main"]
+    command = [sys.executable, "-c", _PROGRAM]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_", "GGML_"))}
     pipe = subprocess.PIPE
     with (

@@ -70,7 +70,3 @@ def _limit(memory: int | None) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

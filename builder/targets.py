@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from solofile.builder.errors import BadOutput
+from solofile.builder.progress import byte_size
 from solofile.runtime.errors import UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
@@ -27,6 +29,20 @@ class Target:
 TARGETS = {
     "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
 }
+
+
+LARGEST = {"windows": (4 << 30) - 1}
+"""Bytes of a program that a system starts, where there is a limit."""
+
+
+def check_size(target: str, size: int) -> None:
+    """Refuse a bundle that its target would not start. Raises BadOutput."""
+    limit = LARGEST.get(target.partition("-")[0])
+    if limit is not None and size > limit:
+        raise BadOutput(
+            f"A bundle for {target} may have {byte_size(limit)}, and this one would have {byte_size(size)}: take a "
+            "smaller quantization, such as --quantize Q4_K_M."
+        )
 
 
 def find_target(name: str | None = None) -> Target:
