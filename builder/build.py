@@ -67,7 +67,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     fetched, origin = derived(fetched, request, progress)
     facts = check_model(fetched.path, fetched.span)
     check_output(output, force=request.force, model=fetched.path)
-    notes = try_model(fetched.path, fetched.span, request.arguments)
+    notes = try_model(fetched.path, fetched.span, request.arguments, progress)
     model = replace(model_entry(facts, Path(fetched.name), spdx), origin=origin)
     companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:

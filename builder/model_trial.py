@@ -21,28 +21,36 @@ from solofile.builder.errors import BadModel, BuildError
 from solofile.builder.gguf_header import TEMPLATE, Header, HeaderCut, HeaderError, read_header
 from solofile.builder.output import replacing
 from solofile.builder.paths import build_cache, cache_folder
+from solofile.builder.progress import Progress, ticking
 from solofile.builder.template_trial import Trial, try_template
+from solofile.builder.tools import ProgressMaker
 from solofile.runtime.errors import InputError
 from solofile.runtime.options import parse as parse_options
 
 RULES = 1
 """Counted up when more is tried."""
 
-SECONDS = 60.0
+SECONDS = 120.0
+"""What llama.cpp may take; with the largest vocabularies it takes some, on a busy machine."""
+
 KEPT = 256
+_CHUNK = 1 << 20
 
 
-def try_model(path: Path, span: Span | None, arguments: Sequence[str]) -> tuple[str, ...]:
+def try_model(
+    path: Path, span: Span | None, arguments: Sequence[str], progress: ProgressMaker = Progress
+) -> tuple[str, ...]:
     """What is to be said of the model at ``path``, or of that ``span`` of the file there, as sentences.
 
     ``arguments`` are the bundle's, which may name another chat template. Raises BadModel.
     """
     libraries = native.libraries_folder()
     header, start, size, digest = _read(path, span)
-    notes = [*_layout(path, start, size, digest, libraries)]
-    template, whose = _template(header, arguments)
-    if template is not None:
-        notes += _template_notes(path, template, whose, libraries)
+    with progress(f"Trying {path.name}", None, "s") as shown, ticking(shown):
+        notes = [*_layout(path, start, size, digest, libraries)]
+        template, whose = _template(header, arguments)
+        if template is not None:
+            notes += _template_notes(path, template, whose, libraries)
     return tuple(notes)
 
 
@@ -52,8 +60,12 @@ def _read(path: Path, span: Span | None) -> tuple[Header, int, int, str]:
         with open_raw(path) as file:
             start, size = span or (0, file.seek(0, io.SEEK_END))
             header = read_header(file, start, size)
+            digest, left = hashlib.sha256(), header.data_offset
             file.seek(start)
-            return header, start, size, hashlib.sha256(file.read(header.data_offset)).hexdigest()
+            while left and (chunk := file.read(min(left, _CHUNK))):
+                digest.update(chunk)
+                left -= len(chunk)
+            return header, start, size, digest.hexdigest()
     except (HeaderCut, HeaderError) as error:  # it was sound a moment ago
         raise BadModel(f"The model {path} changed while it was read: build again once it is whole.") from error
 

@@ -6,9 +6,12 @@ build in CI is never silent. Everything goes to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TextIO
 
@@ -82,6 +85,24 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def ticking(shown: Progress) -> Iterator[None]:
+    """Count the seconds on a line that has nothing else to say, for as long as the block runs."""
+    ended, started = threading.Event(), time.monotonic()
+
+    def tick() -> None:
+        while not ended.wait(1):
+            shown.update(int(time.monotonic() - started))
+
+    thread = threading.Thread(target=tick, name="ticking", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class SilentProgress(Progress):

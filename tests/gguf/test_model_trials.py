@@ -17,7 +17,12 @@ from solofile.builder.child import ChildFailure, clause, run_child
 from solofile.builder.cli import main
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_architectures import architecture_problem, known_architectures
+from solofile.builder.gguf_check import check_model
+from solofile.builder.gguf_edit import edited
+from solofile.builder.gguf_header import UINT32, read_header
+from solofile.builder.metadata_edits import parse_edit
 from solofile.builder.model_trial import try_model
+from solofile.builder.progress import SilentProgress
 from solofile.builder.template_trial import Trial, try_template
 
 LONGEST = 10
@@ -124,6 +129,28 @@ def test_models_that_llama_cpp_cannot_load(tmp_path: Path) -> None:
     path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS], [tensor("a", (32,), 0, 0)]))
     with pytest.raises(BadModel, match=r"llama\.cpp cannot load"):
         try_model(path, None, ())
+
+
+@pytest.mark.usefixtures("cache")
+def test_absurd_numbers(tiny: Path) -> None:
+    """Whatever a header says of the model's shape, llama.cpp takes it, or it is refused with a sentence."""
+    refused = 0
+    with tiny.open("rb", buffering=0) as file:
+        keys = [key for key, kind in read_header(file).kinds.items() if kind == UINT32 and key.startswith("llama.")]
+    assert len(keys) > 5
+    for key in keys:
+        for number in (0, 3, (1 << 31) - 1, (1 << 32) - 1):
+            edits = [parse_edit(f"{key}={number}")]
+            path = edited(tiny, None, "m.gguf", "0" * 64, edits, lambda *_: SilentProgress())
+            start = time.monotonic()
+            try:
+                check_model(path)
+                try_model(path, None, ())
+            except BadModel as error:
+                refused += 1
+                assert str(error).startswith(("llama.cpp cannot load", str(path)))
+            assert time.monotonic() - start < LONGEST
+    assert refused > len(keys)
 
 
 @pytest.mark.usefixtures("cache")
