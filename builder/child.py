@@ -15,6 +15,9 @@ from typing import IO, Any
 MEMORY = 450 << 20
 """Bytes that a child may take of its own, unless it is told otherwise."""
 
+WORD = "--child"
+"""What makes solofile a child process where it is one executable, which runs no Python that it is given."""
+
 _TOLD = 2000
 
 _PROGRAM = (
@@ -61,7 +64,8 @@ def run_child(
 
     Raises ChildFailure, also when it takes longer than ``seconds`` or more than ``memory``.
     """
-    command = [sys.executable, "-c", _PROGRAM]
+    frozen = getattr(sys, "frozen", False)  # solofile as one executable
+    command = [sys.executable, WORD] if frozen else [sys.executable, "-c", _PROGRAM]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_", "GGML_"))}
     pipe = subprocess.PIPE
     with (

@@ -9,14 +9,16 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_ENTRIES = 4096
-MAX_TENSORS = 65_536
+MAX_TENSORS = 32_768
 MAX_ARRAY = 1 << 26
-MAX_STRINGS = 1 << 21
+MAX_STRINGS = 3 << 19
 """In all lists together; the largest vocabularies, with their merges, have half of that."""
 HEADER_LIMIT = 1 << 28
 MAX_KEY = 4096
@@ -62,6 +64,16 @@ class HeaderCut(Exception):  # noqa: N818 - reads as what happened
         self.missing = missing
 
 
+class TensorPlace(NamedTuple):
+    """Where a tensor is: what is said of it from ``start`` to ``stop`` of the file, its ``size`` bytes at ``offset`` of
+    the data."""
+
+    start: int
+    stop: int
+    offset: int
+    size: int
+
+
 @dataclass(frozen=True)
 class Header:
     """What a GGUF says of itself.
@@ -69,8 +81,8 @@ class Header:
     ``values`` has the scalars and texts of its metadata, of long texts the beginning only; ``arrays`` has the lengths
     of its arrays, ``lists`` the content of the short ones that hold numbers; ``kinds`` has GGUF's number for the type
     of each value, of an array for that of what is in it; ``weights`` counts elements by the name of their tensor type.
-    The data begins at ``data_offset`` and the last tensor ends at ``end``, in bytes from its start; ``names`` are the
-    tensors'.
+    The data begins at ``data_offset`` and the last tensor ends at ``end``, in bytes from its start; ``names`` has
+    the tensors, in their order.
     """
 
     version: int
@@ -80,7 +92,7 @@ class Header:
     weights: dict[str, int] = field(default_factory=dict)
     data_offset: int = 0
     end: int = 0
-    names: frozenset[str] = frozenset()
+    names: Mapping[str, TensorPlace] = field(default_factory=dict)
     lists: dict[str, tuple[float, ...]] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -111,7 +123,7 @@ def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Hea
         weights,
         data_offset,
         data_offset + data_size,
-        frozenset(names),
+        names,
         metadata.lists,
         metadata.kinds,
         metadata.places,
@@ -196,19 +208,22 @@ def _read_array(cursor: _Cursor, key: str, found: _Metadata) -> int:
     return kind
 
 
-def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], set[str], int]:
-    """Weights by type, the tensors' names, and the bytes from the start of the data to the end of the last tensor."""
+def _read_tensors(
+    cursor: _Cursor, tensors: int, alignment: int
+) -> tuple[dict[str, int], dict[str, TensorPlace], int]:
+    """Weights by type, where each tensor is by name, and the bytes from the start of the data to the last one's end."""
     weights: dict[str, int] = {}
-    names: set[str] = set()
+    names: dict[str, TensorPlace] = {}
     position = end = 0
     for _ in range(tensors):
+        start = cursor.position
         name = cursor.text(MAX_NAME, "a tensor's name")
         if name in names:
             raise HeaderError(f"it has two tensors called {name!r}")
-        names.add(name)
         kind, elements, size = _read_shape(cursor, name)
         if cursor.number("<Q") != position:
             raise HeaderError(f"its tensor {name!r} does not lie behind the one before")
+        names[name] = TensorPlace(start, cursor.position, position, size)
         weights[kind] = weights.get(kind, 0) + elements
         end = position + size
         position = -(-end // alignment) * alignment

@@ -46,7 +46,7 @@ def try_model(
     """
     libraries = native.libraries_folder()
     header, start, size, digest = _read(path, span)
-    with progress(f"Trying {path.name}", None, "s") as shown, ticking(shown):
+    with ticking(f"Trying {path.name}", progress):
         notes = [*_layout(path, start, size, digest, libraries)]
         template, whose = _template(header, arguments)
         if template is not None:

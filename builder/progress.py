@@ -11,12 +11,13 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 5.0
+TICK = 1.0
 
 
 class Progress:
@@ -88,21 +89,23 @@ class Progress:
 
 
 @contextlib.contextmanager
-def ticking(shown: Progress) -> Iterator[None]:
-    """Count the seconds on a line that has nothing else to say, for as long as the block runs."""
-    ended, started = threading.Event(), time.monotonic()
+def ticking(label: str, progress: Callable[[str, int | None, str], Progress] = Progress) -> Iterator[Progress]:
+    """The progress of what nobody can measure: the seconds that it has run."""
+    with progress(label, None, "s") as shown:
+        started, ended = time.monotonic(), threading.Event()
 
-    def tick() -> None:
-        while not ended.wait(1):
-            shown.update(int(time.monotonic() - started))
+        def tick() -> None:
+            while not ended.wait(TICK):
+                shown.update(int(time.monotonic() - started))
 
-    thread = threading.Thread(target=tick, name="ticking", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+        thread = threading.Thread(target=tick, name="ticking", daemon=True)
+        thread.start()
+        try:
+            yield shown
+        finally:
+            ended.set()
+            thread.join()
+            shown.done = int(time.monotonic() - started)
 
 
 class SilentProgress(Progress):

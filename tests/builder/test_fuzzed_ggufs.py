@@ -18,6 +18,7 @@ import pytest
 from ggufs import text
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_check import ModelFacts, check_model
+from solofile.builder.gguf_header import MAX_STRINGS, MAX_TENSORS
 
 COUNT = int(os.environ.get("SOLOFILE_FUZZ", "3000"))
 LONGEST = 1.0
@@ -171,7 +172,7 @@ def many(draft: Draft, chance: random.Random) -> None:
     if chance.random() < 0.5:
         draft.entries += [entry(f"key.{number}", U64, bytes(8)) for number in range(count)]
     else:
-        draft.infos = [Info(text(f"t.{number}"), [8], 0, 32 * number) for number in range(10 * count)]
+        draft.infos = [Info(text(f"t.{number}"), [8], 0, 32 * number) for number in range(7 * count)]
 
 
 def changed_bytes(data: bytes, chance: random.Random) -> bytes:
@@ -234,18 +235,24 @@ def judged(path: Path) -> ModelFacts | None:
         return None
 
 
+def timed(path: Path) -> tuple[float, bool]:
+    """The seconds of CPU that it took to judge a file, and whether it was taken: what else runs does not count."""
+    start = time.process_time()
+    good = judged(path) is not None
+    return time.process_time() - start, good
+
+
 @pytest.mark.timeout(3600)
 def test_fuzzed_headers(fuzzer: Fuzzer) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     taken, longest, total = 0, 0.0, 0.0
     for number in range(COUNT):
         fuzzer.write(number)
-        start = time.perf_counter()
         try:
-            taken += judged(fuzzer.path) is not None
+            elapsed, good = timed(fuzzer.path)
         except BaseException as error:
             raise AssertionError(f"the GGUF of number {number} was met with {error!r}") from error
-        elapsed = time.perf_counter() - start
+        taken += good
         longest, total = max(longest, elapsed), total + elapsed
     fuzzer.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -259,7 +266,7 @@ def test_fuzzed_headers(fuzzer: Fuzzer) -> None:
 def test_strings_without_end(tmp_path: Path, length: int) -> None:
     """Lists of strings in a file that goes on for ever, each string empty or so long that it is passed over."""
     draft = sound()
-    head = struct.pack("<IQ", STRING, 1 << 21)
+    head = struct.pack("<IQ", STRING, MAX_STRINGS - 43)
     one = struct.pack("<Q", length)
     draft.entries.append(Entry(text("a"), ARRAY, head))
     path = tmp_path / "m.gguf"
@@ -271,20 +278,19 @@ def test_strings_without_end(tmp_path: Path, length: int) -> None:
             file.write(one)
             file.truncate(file.tell() + length)
         file.truncate(1 << 42)
-    start = time.perf_counter()
-    assert judged(path) is None
-    assert time.perf_counter() - start < LONGEST
+    elapsed, good = timed(path)
+    assert not good
+    assert elapsed < LONGEST
 
 
 def test_the_most_that_a_header_may_hold(tmp_path: Path) -> None:
     """What is just below each limit is read in time too."""
     draft = sound()
-    draft.entries.append(Entry(text("a"), ARRAY, struct.pack("<IQ", STRING, (1 << 21) - 43) + bytes(8 << 21)))
-    draft.entries[-1].value = draft.entries[-1].value[: 12 + 8 * ((1 << 21) - 43)]
-    draft.infos = [Info(text(f"blk.{number}.ffn_gate.weight"), [8], 0, 32 * number) for number in range(65_536)]
+    draft.entries.append(Entry(text("a"), ARRAY, struct.pack("<IQ", STRING, MAX_STRINGS - 43) + bytes(8 * MAX_STRINGS)))
+    draft.entries[-1].value = draft.entries[-1].value[: 12 + 8 * (MAX_STRINGS - 43)]
+    draft.infos = [Info(text(f"blk.{number}.ffn_gate.weight"), [8], 0, 32 * number) for number in range(MAX_TENSORS)]
     path = tmp_path / "m.gguf"
-    path.write_bytes(draft.encoded() + bytes(32 * 65_537))
-    start = time.perf_counter()
-    facts = judged(path)
-    assert facts is not None and facts.tensors == 65_536
-    assert time.perf_counter() - start < LONGEST
+    path.write_bytes(draft.encoded() + bytes(32 * (MAX_TENSORS + 1)))
+    elapsed, good = timed(path)
+    assert good
+    assert elapsed < LONGEST
