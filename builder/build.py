@@ -21,6 +21,7 @@ from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, model_stem, safe_name
+from solofile.builder.targets import check_size
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest
@@ -47,6 +48,8 @@ class Built:
     path: Path
     manifest: Manifest
     facts: ModelFacts
+    notes: tuple[str, ...] = ()
+    """What whoever builds should know of the model, as sentences."""
 
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
@@ -57,7 +60,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     check_verified(request)
     icon = read_icon(request.icon) if request.icon else None
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
-    chosen = choose_models(request.each, progress)
+    chosen = choose_models(request, progress)
     for one in chosen:
         check_output(output, force=request.force, model=one.fetched.path)
     chosen, companions = with_companions(request, chosen, progress)
@@ -77,9 +80,12 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             icon=icon,
             greeting=request.greeting,
         )
+        for pack in plan.packs:
+            check_size(pack.facts.target, plan.estimated_size)
         checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
         facts = next(one.facts for one in chosen if one.model is default)
-        return Built(output, _write(plan, output, checked, progress), facts)
+        notes = tuple(dict.fromkeys(note for one in chosen for note in one.notes))
+        return Built(output, _write(plan, output, checked, progress), facts, notes)
 
 
 def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:

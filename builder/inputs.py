@@ -84,9 +84,14 @@ def llama_cpp_facts() -> dict[str, str]:
     return {"version": LLAMA_CPP_VERSION, "commit": LLAMA_CPP_COMMIT, "source": LLAMA.requirement}
 
 
+def llama_folder() -> Path:
+    """Where ``llama_source`` puts the sources; it may not be there yet."""
+    return build_cache() / "sources" / LLAMA.stem
+
+
 def llama_source() -> Path:
     """The unpacked llama-cpp-python sdist: ``vendor/llama.cpp`` holds llama.cpp, ``llama_cpp`` the bindings."""
-    folder = build_cache() / "sources" / LLAMA.stem
+    folder = llama_folder()
     if not folder.is_dir():
         with locked(cache_folder("sources") / f"{LLAMA.stem}.lock"):
             if not folder.is_dir():

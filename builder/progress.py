@@ -6,14 +6,18 @@ build in CI is never silent. Everything goes to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 5.0
+TICK = 1.0
 
 
 class Progress:
@@ -82,6 +86,26 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def ticking(label: str, progress: Callable[[str, int | None, str], Progress] = Progress) -> Iterator[Progress]:
+    """The progress of what nobody can measure: the seconds that it has run."""
+    with progress(label, None, "s") as shown:
+        started, ended = time.monotonic(), threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(TICK):
+                shown.update(int(time.monotonic() - started))
+
+        thread = threading.Thread(target=tick, name="ticking", daemon=True)
+        thread.start()
+        try:
+            yield shown
+        finally:
+            ended.set()
+            thread.join()
+            shown.done = int(time.monotonic() - started)
 
 
 class SilentProgress(Progress):

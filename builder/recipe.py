@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from solofile.builder.metadata_edits import Edit, checked, flattened, named_edit
 from solofile.builder.recipe_document import Document, load
 from solofile.builder.recipe_keys import COMPANION_SOURCES, OPTIONS, SOURCES
 from solofile.builder.recipe_sources import Origin, source_of
@@ -83,6 +84,10 @@ class Recipe:
     projector: Source | None = None
     icon: Path | None = None
     greeting: str | None = None
+    quantize: str | None = None
+    imatrix: Path | None = None
+    allow_requantize: bool = False
+    metadata: tuple[Edit, ...] = ()
     recipe: Path | None = field(default=None, compare=False)
     """The file that it was read from."""
 
@@ -130,6 +135,10 @@ def parse_recipe(document: Document) -> Recipe:
         verified=values.get("verified"),
         icon=values.get("icon"),
         greeting=values.get("greeting"),
+        quantize=values.get("quantize"),
+        imatrix=values.get("imatrix"),
+        allow_requantize=values.get("allow_requantize", False),
+        metadata=_metadata(document),
         recipe=document.path,
     )
 
@@ -196,6 +205,12 @@ def _arguments(document: Document, values: Mapping[str, Any]) -> tuple[str, ...]
 
 def _inside(values: Iterable[tuple[str, Any]], table: str) -> dict[str, Any]:
     return {key.rpartition(".")[2]: one for key, one in values if key.startswith(f"{table}.")}
+
+
+def _metadata(document: Document) -> tuple[Edit, ...]:
+    """The changes of the model's metadata; what is to go comes last."""
+    changed = (named_edit(name, value) for name, value in flattened(document.values.get("metadata", {})))
+    return (*changed, *(Edit(checked(key), None) for key in document.values.get("remove_metadata", ())))
 
 
 def _origin(document: Document, table: str) -> Origin:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from solofile.builder.converting import is_convertible
 from solofile.builder.errors import BadRecipe
+from solofile.builder.metadata_edits import flattened
 from solofile.builder.progress import byte_size
+from solofile.builder.quantize_names import find_quantization
 from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import Document, load, shipped_folder, shipped_names, shipped_recipe
-from solofile.builder.recipe_keys import KEYS, LISTS, TABLES
+from solofile.builder.recipe_keys import KEYS, LISTS, OPEN, TABLES
 from solofile.builder.recipe_pin import pin
 from solofile.builder.sources import BundleSource, PathSource, describe
 from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
@@ -94,11 +97,14 @@ def check_recipe(recipe: Recipe) -> None:
     for target in targets:
         find_kernels(target, recipe.kernels)
         find_gpus(target, recipe.gpu)
-    files = [*recipe.license_files, *recipe.backends, *([recipe.icon] if recipe.icon else [])]
+    if recipe.quantize is not None:
+        find_quantization(recipe.quantize)
+    files = [*recipe.license_files, *recipe.backends]
+    files += [file for file in (recipe.icon, recipe.imatrix) if file]
     files += [file for one in recipe.models for file in one.license_files]
     files += [one.path for one in recipe.sources if isinstance(one, (PathSource, BundleSource))]
     for file in files:
-        if not file.is_file():
+        if not file.is_file() and not is_convertible(file):
             raise BadRecipe(f"The recipe {recipe.recipe} names {file}, which does not exist: check the path.")
 
 
@@ -106,6 +112,10 @@ def as_toml(document: Document) -> str:
     """The values of a recipe as TOML, in the order of the table of keys."""
     parts = []
     for table in ("", *TABLES):
+        if table in OPEN and table in document.values:
+            rows = (f'"{key}" = {_value(value)}\n' for key, value in flattened(document.values[table]))
+            parts.append(f"[{table}]\n" + "".join(rows))
+            continue
         if table in LISTS:
             for one in document.values.get(table, ()):
                 parts.append(f"[[{table}]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in one.items()))

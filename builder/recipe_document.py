@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.errors import BadRecipe
-from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, NOT_YET, SOURCES, TABLES
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, NOT_YET, OPEN, SOURCES, TABLES
 from solofile.runtime.errors import UnknownName, nearest
 
 if sys.version_info >= (3, 11):
@@ -20,7 +20,10 @@ else:
 
 _KNOWN = {key.name: key for key in KEYS}
 _EXCLUSIVE = (("system_prompt", "system_prompt_file"), ("chat_template", "chat_template_file"))
-_OF_ITS_MODEL = ("verified", "chat_template", "chat_template_file", "adapters", "models")
+_OF_ITS_MODEL = (
+    *("verified", "chat_template", "chat_template_file", "adapters", "models"),
+    *("quantize", "imatrix", "allow_requantize", "metadata", "remove_metadata"),
+)
 """What an extended recipe says of its own model: it does not hold for another one."""
 
 
@@ -125,6 +128,10 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
             if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
                 raise BadRecipe(f"In the recipe {path}, {name} must be tables, each headed [[{name}]].")
             yield name, [dict(_entry(name, one, path)) for one in value]
+        elif name in OPEN:
+            if not isinstance(value, dict):
+                raise BadRecipe(f"In the recipe {path}, {name} must be a table.")
+            yield name, value
         elif name in TABLES:
             if not isinstance(value, dict):
                 raise BadRecipe(f"In the recipe {path}, {name} must be a table.")

@@ -89,6 +89,8 @@ TABLES: Mapping[str, str] = {
     "draft": "A small model with the same vocabulary that guesses ahead; the model checks several guesses at once.",
     "adapters": "LoRA adapters, one `[[adapters]]` each: in the bundle, and applied from its start.",
     "license": "The model's license.",
+    "metadata": 'Changes of the model\'s metadata: any of its keys, such as `"general.name" = "Helper"`; a key that it '
+    'has not needs its type, `"my.key:u32" = 5` (u8 … i64, f32, f64, bool, str). The weights stay as they are.',
     "sampling": "How words are drawn, unless whoever starts the bundle or sends a request says otherwise.",
 }
 
@@ -107,11 +109,17 @@ _KEYS = (
     Key("chat_template_file", "path", "A file with that template; it goes into the bundle."),
     Key("context", "count", "Tokens of context (`-c`). Default: the model's own, as far as the memory goes."),
     Key("arguments", "texts", "Default arguments, as on the bundle's command line. An extended recipe's come first."),
+    Key("quantize", "text", "Make the model smaller first, by llama.cpp's quantizer: `Q4_K_M` and the like, as "
+        "llama-quantize names them. Give it the F16, BF16 or F32 form."),
+    Key("imatrix", "path", "With `quantize`: llama-imatrix's file for this model, which the smallest types need."),
+    Key("allow_requantize", "flag", "With `quantize`: also of a model that is quantized already, at a loss."),
+    Key("remove_metadata", "texts", "Keys to take out of the model's metadata."),
     Key("targets", "texts", "The systems that it runs on. Default: the one that builds."),
     Key("kernels", "names", "CPU kernels: `all` (the default), `host`, or names."),
     Key("gpu", "names", "GPU backends: `none` (the default), `vulkan`, or names."),
     Key("backends", "paths", "GPU backends built elsewhere from the same llama.cpp."),
-    Key("model.path", "path", "A GGUF file; of a split model any part, all of them lying beside it."),
+    Key("model.path", "path", "A GGUF file; of a split model any part, all of them lying beside it. Or a folder with "
+        "Hugging Face's safetensors, which is converted (`pip install 'solofile[convert]'`)."),
     Key("model.url", "text", "A URL (https, http, file)."),
     Key("model.hf", "text", "A repository on Hugging Face, `owner/name`; `HF_TOKEN` for one that wants a login, "
         "`HF_ENDPOINT` for a mirror."),
@@ -169,6 +177,9 @@ _KEYS = (
     Key("sampling.max_tokens", "whole", "`-n`: the longest answer, in tokens."),
 )  # fmt: skip
 
+OPEN = frozenset({"metadata"})
+"""The tables with keys that a model has and not a recipe."""
+
 NESTED: Mapping[str, str] = {f"models.{table}": table for table in ("license", "sampling", "projector")}
 """The tables inside the tables of a list, and the tables whose keys they have."""
 
@@ -211,6 +222,5 @@ NOT_YET: Mapping[str, str] = {
     "mmproj": "a projector has a table of its own, [projector]",
     "lora": "LoRA adapters have tables of their own, [[adapters]]",
     "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",
-    "quantize": "the build does not quantize yet; make the GGUF with llama-quantize first",
 }
 """What people may look for and a bundle cannot hold yet: refused, since to accept it and do nothing would be worse."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, SOURCES, TABLES, Key
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, OPEN, SOURCES, TABLES, Key
 
 SCHEMA_NAME = "recipe.schema.json"
 README_NAME = "README.md"
@@ -29,7 +29,7 @@ def schema() -> dict[str, Any]:
     properties = _properties("")
     for table, text in TABLES.items():
         properties[table] = {"description": text, "type": "object", "properties": _properties(table)}
-        properties[table]["additionalProperties"] = False
+        properties[table]["additionalProperties"] = table in OPEN
         if table in LISTS:
             properties[table] = {"type": "array", "items": properties[table]}
     for name, text in NESTED.items():
@@ -60,7 +60,8 @@ def key_tables() -> str:
     parts = [_table(key for key in KEYS if not key.table)]
     for table, text in TABLES.items():
         head = f"[[{table}]]" if table in LISTS else f"[{table}]"
-        parts.append(f"### `{head}`\n\n{text}\n\n" + _table(key for key in KEYS if key.table == table))
+        keys = "" if table in OPEN else "\n" + _table(key for key in KEYS if key.table == table)
+        parts.append(f"### `{head}`\n\n{text}\n{keys}")
     return "\n" + "\n".join(parts) + "\n"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from solofile.builder.errors import BadInput
+from solofile.builder.errors import BadInput, BadOutput
+from solofile.builder.progress import byte_size
 from solofile.runtime.errors import UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
@@ -39,6 +40,20 @@ def missing_packs(names: Iterable[str]) -> list[str]:
         if name not in {*NAMES, *TARGETS}:
             raise UnknownName("target", name, sorted({*NAMES, *TARGETS}))
     return [name for name in found if name not in TARGETS]
+
+
+LARGEST = {"windows": (4 << 30) - 1}
+"""Bytes of a program that a system starts, where there is a limit."""
+
+
+def check_size(target: str, size: int) -> None:
+    """Refuse a bundle that its target would not start. Raises BadOutput."""
+    limit = LARGEST.get(target.partition("-")[0])
+    if limit is not None and size > limit:
+        raise BadOutput(
+            f"A bundle for {target} may have {byte_size(limit)}, and this one would have {byte_size(size)}: take a "
+            "smaller quantization, such as --quantize Q4_K_M."
+        )
 
 
 def find_target(name: str | None = None) -> Target:

@@ -68,12 +68,30 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a build made a model of: its ``name`` and SHA-256 there (of a folder: over the SHA-256 of its files).
+
+    ``converted`` from a folder of safetensors; ``quantized`` to that, with the importance matrix of the SHA-256
+    ``imatrix``; ``edited``: the metadata keys that were changed. ``llama_cpp`` is the commit that did it.
+    """
+
+    name: str
+    sha256: str
+    converted: bool
+    quantized: str | None
+    imatrix: str | None
+    edited: tuple[str, ...]
+    llama_cpp: str
+
+
+@dataclass(frozen=True)
 class Model:
     """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say.
 
     What follows may be left out. ``title`` is for people; ``system_prompt`` stands in place of the bundle's and
     ``arguments`` behind it where this model runs. ``token_bytes`` are what one token of context takes, with keys and
     values of 16 bits, ``compute_bytes`` the buffers to compute in; both rather too many, 0 where nobody worked it out.
+    ``origin`` is of a model that is not as it was given.
     """
 
     path: str
@@ -90,6 +108,7 @@ class Model:
     arguments: tuple[str, ...] = ()
     token_bytes: int = 0
     compute_bytes: int = 0
+    origin: Origin | None = None
 
 
 class Part(NamedTuple):
@@ -241,6 +260,20 @@ def _model(raw: object, where: str, index: int) -> Model:
         arguments=fields.texts_or_none("arguments"),
         token_bytes=fields.count_or_zero("token_bytes"),
         compute_bytes=fields.count_or_zero("compute_bytes"),
+        origin=_origin(raw["origin"], where, index) if isinstance(raw, dict) and "origin" in raw else None,
+    )
+
+
+def _origin(raw: object, where: str, index: int) -> Origin:
+    fields = Fields(raw, where, f"models.{index}.origin.", Origin)
+    return Origin(
+        name=fields.text("name"),
+        sha256=fields.digest("sha256"),
+        converted=fields.flag("converted"),
+        quantized=fields.text_or_none("quantized"),
+        imatrix=None if fields.value("imatrix") is None else fields.digest("imatrix"),
+        edited=fields.texts("edited"),
+        llama_cpp=fields.text("llama_cpp"),
     )
 
 

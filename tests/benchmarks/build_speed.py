@@ -70,6 +70,8 @@ def main() -> None:
         folder = Path(name)
         model, copy, bundle = folder / "noise.gguf", folder / "copy.gguf", folder / "noise.exe"
         write_model(model, options.size)
+        # Where llama.cpp's libraries are not: they would refuse noise.
+        os.environ["SOLOFILE_BUILD_CACHE"] = str(folder / "cache")
         program = "import sys; from solofile.builder.cli import main; sys.exit(main())"
         words = ["build", str(model), "-o", str(bundle), "--pack", str(options.pack)]
         build = [sys.executable, "-c", program, *words]
