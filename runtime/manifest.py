@@ -84,6 +84,29 @@ class Model:
     size: int
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """The state of a model that has read a text: what it was made with, and so what it can be used with.
+
+    ``path`` is its part, ``model`` and ``model_sha256`` name the model, ``llama_cpp`` is the commit, ``tokens`` how many
+    were read. ``flash``: the word for ``-fa``; ``streams``: of the KV cache; ``options``: the words of llama.cpp that
+    decide what is in it; ``kernel``: the CPU variant that computed it. It is for a context of ``context_from`` tokens and
+    more, up to ``context_to`` where there is a limit.
+    """
+
+    path: str
+    model: str
+    model_sha256: str
+    llama_cpp: str
+    tokens: int
+    flash: str
+    streams: int
+    options: tuple[str, ...]
+    kernel: str
+    context_from: int
+    context_to: int | None
+
+
 class Part(NamedTuple):
     """One part of the file: the launcher or a member of the archive.
 
@@ -118,6 +141,8 @@ class Manifest:
     parts: tuple[Part, ...]
     packed: str | None = None
     """SHA-256 over the deflated parts as they lie in the file, in order; it may be left out."""
+    prompts: tuple[Prompt, ...] = ()
+    """Left out where there is none."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
@@ -127,6 +152,8 @@ class Manifest:
                 del target["gpus"]
         if self.packed is None:
             del document["packed"]
+        if not self.prompts:
+            del document["prompts"]
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -155,6 +182,7 @@ class Manifest:
             arguments=fields.texts("arguments"),
             parts=_parts(fields.array("parts"), where),
             packed=fields.digest_or_none("packed"),
+            prompts=tuple(_prompt(value, where, at) for at, value in enumerate(fields.array_or_empty("prompts"))),
         )
         if manifest.default_model not in (model.path for model in manifest.models):
             raise fields.error("default_model", "must be one of the models")
@@ -235,6 +263,9 @@ class _Fields:
             raise self.error(key, "must be a list")
         return value
 
+    def array_or_empty(self, key: str) -> list[Any]:
+        return self.array(key) if key in self._raw else []
+
     def texts(self, key: str) -> tuple[str, ...]:
         values = self.array(key)
         if not all(isinstance(value, str) for value in values):
@@ -288,6 +319,23 @@ def _model(raw: object, where: str, index: int) -> Model:
         chat_template=fields.flag("chat_template"),
         license=fields.text_or_none("license"),
         size=fields.count("size"),
+    )
+
+
+def _prompt(raw: object, where: str, index: int) -> Prompt:
+    fields = _Fields(raw, where, f"prompts.{index}.", Prompt)
+    return Prompt(
+        path=fields.text("path"),
+        model=fields.text("model"),
+        model_sha256=fields.digest("model_sha256"),
+        llama_cpp=fields.text("llama_cpp"),
+        tokens=fields.count("tokens"),
+        flash=fields.text("flash"),
+        streams=fields.count("streams"),
+        options=fields.texts("options"),
+        kernel=fields.text("kernel"),
+        context_from=fields.count("context_from"),
+        context_to=fields.count_or_none("context_to"),
     )
 
 
