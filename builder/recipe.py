@@ -61,6 +61,8 @@ class Recipe:
     verified: bool | None = None
     draft: Draft | None = None
     adapters: tuple[Adapter, ...] = ()
+    prefix: tuple[Path, ...] = ()
+    store_prompt: bool | None = None
     recipe: Path | None = field(default=None, compare=False)
     """The file that it was read from."""
 
@@ -88,6 +90,8 @@ def parse_recipe(document: Document) -> Recipe:
         gpu=_names(values.get("gpu")) or "none",
         backends=tuple(values.get("backends", ())),
         verified=values.get("verified"),
+        prefix=tuple(values.get("prefix", ())),
+        store_prompt=values.get("store_prompt"),
         recipe=document.path,
     )
 

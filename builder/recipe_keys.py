@@ -97,6 +97,10 @@ KEYS = (
     Key("title", "text", "What people read above the chat. Default: the model's own name."),
     Key("system_prompt", "text", "What every chat begins with."),
     Key("system_prompt_file", "path", "A UTF-8 file with that text."),
+    Key("store_prompt", "flag", "Does the bundle hold what the model made of the system prompt, so that it need not be "
+        "read at each start? Default: yes, where that saves time; `true` makes it an error where it cannot be."),
+    Key("prefix", "paths", "Files with what requests of your programs begin with, read at build time like the system "
+        "prompt: `.json`, the beginning of a chat request (`messages`, `tools`); else a plain text."),
     Key("chat_template", "text", "In place of the model's: a Jinja template, or the name of one in llama.cpp."),
     Key("chat_template_file", "path", "A file with that template; it goes into the bundle."),
     Key("context", "count", "Tokens of context (`-c`). Default: the model's own, as far as the memory goes."),
@@ -182,7 +186,6 @@ NOT_YET: Mapping[str, str] = {
     "icon": "an executable gets no icon yet",
     "lora": "LoRA adapters have tables of their own, [[adapters]]",
     "models": "a recipe makes a bundle of one model yet",
-    "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",
     "projector": "a bundle cannot hold a projector yet; give it at its start by --mmproj",
     "quantize": "the build does not quantize yet; make the GGUF with llama-quantize first",
 }

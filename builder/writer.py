@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
@@ -24,6 +24,7 @@ from solofile.runtime.manifest import (
     Manifest,
     Model,
     Part,
+    Prompt,
     Target,
 )
 from solofile.runtime.version import __version__
@@ -36,6 +37,14 @@ class ModelFile:
     model: Model
     source: Path
     span: Span | None = None
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A stored prompt to put in: what the manifest says of it but for the model's hash, and the file it lies in now."""
+
+    prompt: Prompt
+    source: Path
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class BundlePlan:
     licenses: Mapping[str, bytes] | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
+    prompts: Sequence[PromptFile] = ()
 
     @property
     def estimated_size(self) -> int:
@@ -63,6 +73,7 @@ class BundlePlan:
         packs = sum(pack.stored_size for pack in self.packs)
         models = sum(one.model.size + 2 * ALIGNMENT for one in self.models)
         models += sum(path.stat().st_size + 2 * ALIGNMENT for path in self.companions.values())
+        models += sum(one.source.stat().st_size + ALIGNMENT for one in self.prompts)
         return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
 
 
@@ -75,8 +86,7 @@ def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], 
     writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
     _add_models(writer, plan.models, on_bytes)
     _add_companions(writer, plan.companions, on_bytes)
-    # Apart from the model, so that opening the bundle reads no page of weights.
-    writer.align_header()
+    add_prompts(writer, plan.prompts, on_bytes)
     manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
     finish(writer, manifest)
     on_bytes(output.tell())
@@ -181,6 +191,26 @@ def _add_companions(writer: ArchiveWriter, companions: Mapping[str, Path], on_by
                 raise BadModel(f"{file} {error}: build again once it is whole.") from error
 
 
+def add_prompts(writer: ArchiveWriter, prompts: Sequence[PromptFile], on_bytes: Callable[[int], None]) -> None:
+    """The stored prompts, behind all else but the manifest, which is written next.
+
+    They are not compressed: deflate takes 8 % off a state of 16-bit floats and 5 % off one of q8_0, and each start
+    would have to undo it (tests/benchmarks/stored_prompt.py).
+    """
+    # Each apart from what lies before, so that opening the bundle reads no page of weights.
+    writer.align_header()
+    for one in prompts:
+        with open_raw(one.source) as source:
+            writer.add_file(one.prompt.path, source, functools.partial(_report, on_bytes, writer.position))
+    writer.align_header()
+
+
+def named(prompts: Sequence[PromptFile], parts: Sequence[Part]) -> tuple[Prompt, ...]:
+    """What the manifest says of them; ``parts`` has the hash of the model that each is of."""
+    digests = {part.path: part.sha256 for part in parts}
+    return tuple(replace(one.prompt, model_sha256=digests[one.prompt.model]) for one in prompts)
+
+
 def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
     on_bytes(start + done)
 
@@ -199,6 +229,7 @@ def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
         arguments=plan.arguments,
         parts=tuple(parts),
         packed=packed,
+        prompts=named(plan.prompts, parts),
     )
 
 

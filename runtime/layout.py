@@ -80,7 +80,7 @@ def check_parts(path: str, members: Sequence[Member], manifest: Manifest) -> Non
 
 
 def check_models(path: str, manifest: Manifest, members: Mapping[str, Member]) -> None:
-    """Models and stored prompts are there, models can be mapped, and each target's pack digest is the one of its sums."""
+    """Models and stored prompts are there, models can be mapped, and each target's digest is the one of its sums."""
     for model in manifest.models:
         member = members.get(model.path)
         if member is None or member.size != model.size:

@@ -40,6 +40,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "native_probe",
     "options",
     "record",
+    "stored_prompts",
     "system_files",
     "text_columns",
     "topology",
