@@ -230,12 +230,13 @@ def _ask(program: Program, job: Mapping[str, Any], texts: Sequence[Text], progre
 
 def _last(lines: Any, shown: Progress) -> dict[str, Any] | None:
     done: dict[str, int] = {}
+    total: dict[str, int] = {}
     for line in lines:
         found: dict[str, Any] = json.loads(line)
         if "reading" not in found:
-            shown.total = shown.done
             return found
-        done[found["reading"]] = found["done"]
+        done[found["reading"]], total[found["reading"]] = found["done"], found["total"]
+        shown.total = sum(total.values())
         shown.update(sum(done.values()))
     return None
 
