@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +22,15 @@ from solofile.builder.output import check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import begin, finish, llama_cpp_of, targets_of
+from solofile.builder.writer import PromptFile, add_prompts, begin, finish, llama_cpp_of, named, targets_of
 from solofile.runtime.archive import ALIGNMENT, STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.layout import damaged
+from solofile.runtime.layout import PROMPTS, damaged
 from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Part
 from solofile.runtime.version import __version__
 
-CARRIED = ("models/", "adapters/", "prompts/")
-"""What belongs to the model and goes from an old bundle into the new one."""
+CARRIED = ("models/", "adapters/")
+"""What belongs to the model and goes from an old bundle into the new one. Stored prompts depend on more."""
 
 CHUNK = 1 << 20
 
@@ -58,17 +59,32 @@ class Changes:
         )
 
 
-def change_settings(bundle: Bundle, output: Path, changes: Changes, progress: ProgressMaker = Progress) -> Manifest:
+def change_settings(
+    bundle: Bundle,
+    output: Path,
+    changes: Changes,
+    progress: ProgressMaker = Progress,
+    *,
+    prompts: Sequence[PromptFile] | None = None,
+) -> Manifest:
     """Write ``bundle`` to ``output`` with other settings: all but the manifest and the directory stays as it is.
 
-    Raises DamagedBundle for a part that is read and is not what it should be, BadOutput.
+    ``prompts`` take the place of the stored prompts, unless it is None. Raises DamagedBundle for a part that is read
+    and is not what it should be, BadOutput.
     """
     manifest = changes.applied(bundle.manifest)
-    *members, last = bundle.members.values()
+    members, last = list(bundle.members.values())[:-1], bundle.members[MANIFEST_NAME]
+    if prompts is not None:
+        members = list(itertools.takewhile(lambda member: not member.path.startswith(PROMPTS), members))
+    size = members[-1].end
     with _output(bundle, output, bundle.file_size, progress) as (file, source, on_bytes):
-        _copy_body(bundle, source, file, last.header_offset, on_bytes)
+        _copy_body(bundle, source, file, size, on_bytes)
         writer = ArchiveWriter(file, stamp=last.stamp)
-        writer.members.extend(members)
+        writer.resume(members)
+        if prompts is not None:
+            add_prompts(writer, prompts, on_bytes)
+            parts = (*(part for part in manifest.parts if part.offset < size), *writer.parts)
+            manifest = dataclasses.replace(manifest, parts=parts, prompts=named(prompts, parts))
         finish(writer, manifest)
     return manifest
 
@@ -81,8 +97,11 @@ def change_runtime(
     progress: ProgressMaker = Progress,
     *,
     stamp: int | None = None,
+    prompts: Sequence[PromptFile] = (),
 ) -> Manifest:
-    """Write ``bundle`` to ``output`` with the runtime of ``packs`` and other settings; ``stamp`` is ZIP's time.
+    """Write ``bundle`` to ``output`` with the runtime of ``packs``, other settings and these stored prompts.
+
+    ``stamp`` is ZIP's time.
 
     Raises DamagedBundle for a part that is read and is not what it should be, PackError, BadOutput.
     """
@@ -95,14 +114,16 @@ def change_runtime(
         writer, launcher = begin(packs, licenses, chosen, file, on_bytes)
         for index, member in enumerate(carried):
             _carry(writer, bundle, member, source, on_bytes, apart=index > 0)
-        writer.align_header()
+        add_prompts(writer, prompts, on_bytes)
+        parts = (launcher, *writer.parts)
         manifest = dataclasses.replace(
             changes.applied(bundle.manifest),
             solofile=__version__,
             llama_cpp=llama_cpp_of(packs),
             targets=targets_of(packs),
-            parts=(launcher, *writer.parts),
+            parts=parts,
             packed=writer.packed,
+            prompts=named(prompts, parts),
         )
         finish(writer, manifest)
     return manifest
@@ -152,11 +173,13 @@ def _raw(source: io.FileIO, span: Span) -> Iterator[bytes]:
 def _copy_body(
     bundle: Bundle, source: io.FileIO, output: io.FileIO, size: int, on_bytes: Callable[[int], None]
 ) -> None:
-    """Copy all that lies before the manifest: shared as a whole, or else streamed and compared part by part."""
+    """Copy the first ``size`` bytes, which end where a part does: shared, or else streamed and compared part by part."""
     done = clone_range(source, output, 0, size)
     if not done:
         bundle.check_headers()
         for part in bundle.parts.values():
+            if part.offset >= size:
+                break
             if not _streams(bundle, part):
                 for _ in bundle.open_part(part):  # compares it with its hash; it is copied with the headers around it
                     pass

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from solofile.builder.archive_writer import open_raw
+from solofile.builder.archive_writer import Span, open_raw
 from solofile.builder.errors import BadInput
 from solofile.builder.gguf_header import read_header
 from solofile.builder.packfile import Pack
@@ -77,7 +77,8 @@ def stored_prompts(
         return ()
     with open_raw(fetched.path) as file:
         header = read_header(file, *(fetched.span or (0, None)))
-    subject = Subject(model, fetched.path, header, arguments, fetched.span, companions)
+    places = {path: (file, Span(0, file.stat().st_size)) for path, file in companions.items()}
+    subject = Subject(model, fetched.path, header, arguments, fetched.span, places)
     insists = recipe.store_prompt is True
     return read(texts, subject, PackRuntime(packs[0]), stack, progress, insists=insists).files
 

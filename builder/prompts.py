@@ -57,14 +57,14 @@ class RuntimeFiles(Protocol):
 @dataclass(frozen=True)
 class Subject:
     """What reads: the model in a file, or in a ``span`` of it, with its header; ``arguments`` are the bundle's default
-    ones, and ``companions`` files that these name by their paths in the bundle."""
+    ones, and ``companions`` the files that these name by their paths in the bundle, or where in a file they lie."""
 
     model: Model
     file: Path
     header: Header
     arguments: tuple[str, ...]
     span: Span | None = None
-    companions: Mapping[str, Path] = field(default_factory=dict)
+    companions: Mapping[str, tuple[Path, Span]] = field(default_factory=dict)
 
     @property
     def given(self) -> tuple[Given, ...]:
@@ -182,7 +182,7 @@ def _job(texts: Sequence[Text], subject: Subject, program: Program, threads: int
     deciding = [word for one in stored_prompts.deciding(given) for word in one.words()]
     start, size = subject.span or (0, subject.model.size)
     members = [_member(subject.model.path, subject.file, start, size)]
-    members += [_member(path, file, 0, file.stat().st_size) for path, file in subject.companions.items()]
+    members += [_member(path, file, *span) for path, (file, span) in subject.companions.items()]
     return {
         "native_dir": str(program.native),
         "backends": [str(program.backend)],

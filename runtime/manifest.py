@@ -186,6 +186,9 @@ class Manifest:
         )
         if manifest.default_model not in (model.path for model in manifest.models):
             raise fields.error("default_model", "must be one of the models")
+        for index, prompt in enumerate(manifest.prompts):
+            if prompt.model not in (model.path for model in manifest.models):
+                raise fields.error(f"prompts.{index}.model", "must be one of the models")
         return manifest
 
 
