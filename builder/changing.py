@@ -173,7 +173,7 @@ def _raw(source: io.FileIO, span: Span) -> Iterator[bytes]:
 def _copy_body(
     bundle: Bundle, source: io.FileIO, output: io.FileIO, size: int, on_bytes: Callable[[int], None]
 ) -> None:
-    """Copy the first ``size`` bytes, which end where a part does: shared, or else streamed and compared part by part."""
+    """Copy ``size`` bytes, to the end of a part: shared as a whole, or else streamed and compared part by part."""
     done = clone_range(source, output, 0, size)
     if not done:
         bundle.check_headers()

@@ -9,11 +9,11 @@ from typing import Any
 from solofile.builder.progress import byte_size
 from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
+from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Prompt, Target
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
-    LAUNCHER_PART: "launcher"
+    "prompts": "stored prompts", LAUNCHER_PART: "launcher"
 }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def page(bundle: Bundle) -> str:
         *(("target", _target(name, target)) for name, target in manifest.targets.items()),
         *(("model", _model(model, model.path == manifest.default_model)) for model in manifest.models),
         ("system prompt", manifest.system_prompt or "none"),
+        *(("stored prompt", _prompt(prompt)) for prompt in manifest.prompts),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
     ]  # fmt: skip
@@ -68,6 +69,11 @@ def _target(name: str, target: Target) -> str:
         lacks = f"; its shaders were compiled without {', '.join(facts.lacks)}" if facts.lacks else ""
         lines.append(f"GPU backend {gpu}, needs {needs}{lacks}")
     return "\n".join(lines)
+
+
+def _prompt(prompt: Prompt) -> str:
+    options = f", with {' '.join(prompt.options)}" if prompt.options else ""
+    return f"{prompt.path}, {prompt.tokens} tokens, read on {prompt.kernel}{options}"
 
 
 def _model(model: Model, default: bool) -> str:

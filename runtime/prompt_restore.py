@@ -44,7 +44,7 @@ def plan(launch: Launch, bundle: Bundle, choice: Choice) -> Plan:
     found = stored_prompts.plan(manifest, now)
     if launch.mode not in SERVING:  # nobody sends the other texts there
         used = tuple(prompt for prompt in found.used if prompt.path == stored_prompts.SYSTEM)
-        return found._replace(used=used)
+        return found._replace(used=used, again=False)
     return found
 
 
@@ -65,24 +65,24 @@ def sentences(found: Plan) -> Iterator[str]:
 
 def begin(found: Plan, bundle: Bundle, cache: Path, engine: LlamaEngine, say: Say) -> threading.Thread:
     """Unpack and hand over what is used, on a thread of its own; says what cannot be used after all."""
-    thread = threading.Thread(target=_hand_over, args=(found.used, bundle, cache, engine, say),
+    thread = threading.Thread(target=_hand_over, args=(found, bundle, cache, engine, say),
                               name="solofile-prompts", daemon=True)  # fmt: skip
     thread.start()
     return thread
 
 
-def _hand_over(prompts: Sequence[Prompt], bundle: Bundle, cache: Path, engine: LlamaEngine, say: Say) -> None:
+def _hand_over(found: Plan, bundle: Bundle, cache: Path, engine: LlamaEngine, say: Say) -> None:
     with contextlib.ExitStack() as stack:
         ready: list[Prompt] = []
         files: list[Path] = []
         try:
-            for prompt in prompts:
+            for prompt in found.used:
                 file = _unpacked(bundle, prompt, cache, stack, say)
                 if file is not None:
                     ready.append(prompt)
                     files.append(file)
         finally:
-            engine.give_prompts(files)  # the engine waits for it
+            engine.give_prompts([*files, *files[: found.again]])  # the engine waits for it
         if ready:
             for sentence in _failures(ready, _outcome(engine)):
                 say(sentence)
@@ -90,9 +90,9 @@ def _hand_over(prompts: Sequence[Prompt], bundle: Bundle, cache: Path, engine: L
 
 def _outcome(engine: LlamaEngine) -> list[dict[str, Any]]:
     pause = threading.Event()
-    while (found := engine.prompts()) is None and engine.state().phase in ("loading", "ready"):
+    while (outcome := engine.prompts()) is None and engine.state().phase in ("loading", "ready"):
         pause.wait(_LOOK)
-    return found or []
+    return outcome or []
 
 
 def _failures(prompts: Sequence[Prompt], outcome: Sequence[dict[str, Any]]) -> Iterator[str]:

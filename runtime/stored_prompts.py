@@ -60,15 +60,22 @@ class Situation(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The stored prompts for the slots 0, 1, …, and (path, why) of those that cannot be used."""
+    """The stored prompts for the slots 0, 1, …, and (path, why) of those that cannot be used.
+
+    ``again``: the first of them goes into one more slot. When a request begins, llama.cpp puts what idle slots hold
+    into its prompt cache, from where a second request at the same time takes it.
+    """
 
     used: tuple[Prompt, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    again: bool = False
 
 
 def deciding(given: Sequence[Given]) -> tuple[Given, ...]:
     """Those of the options that a state depends on."""
-    return tuple(one for one in given if one.option.key in _DECIDING and _USUAL.get(one.option.key) != _value(one))
+    return tuple(
+        one for one in given if one.option.key in _DECIDING and _USUAL.get(one.option.key, "") != _value(one)
+    )
 
 
 def fingerprint(given: Sequence[Given]) -> tuple[str, ...]:
@@ -175,7 +182,15 @@ def plan(manifest: Manifest, now: Situation) -> Plan:
             refused.append((prompt.path, why))
         else:
             used.append(prompt)
-    return Plan(tuple(used), tuple(refused))
+    return Plan(tuple(used), tuple(refused), _fits_again(used, now))
+
+
+def _fits_again(used: Sequence[Prompt], now: Situation) -> bool:
+    """Is there a slot for a second copy of the first, and does it leave most of the context to others?"""
+    if not used or len(used) >= slots(now.given):
+        return False
+    tokens = sum(one.tokens for one in (*used, used[0]))
+    return used[0].streams > 1 or 2 * tokens <= now.context
 
 
 def _no_room(prompt: Prompt, used: Sequence[Prompt], now: Situation) -> str:
