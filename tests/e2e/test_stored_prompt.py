@@ -16,8 +16,12 @@ from solofile.runtime.manifest import Prompt
 from stored_text import system_prompt
 
 QUESTIONS = (QUESTION, "\nWhere is the pool, please?", "12 + 3 = ?", "Ein Zimmer für zwei, bitte.")
+PLAIN_QUESTIONS = (QUESTION, "12 + 3 = ?", "What is the name of the largest ocean?")
+"""With a likeliest answer: how llama.cpp rounds depends on how many tokens it computes at once, as ever when a part of
+a prompt was read before."""
+
 TOOLS = [{"type": "function", "function": {"name": "book", "description": "Books a room. " * 40, "parameters": {}}}]
-EXAMPLE = "Rooms have numbers from 101 to 499. Write the number of the room and nothing else, as in these examples. " * 3
+EXAMPLE = "Rooms have numbers from 101 to 499. Write the number of the room and nothing else, as in the examples. " * 3
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,8 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipe(folder: Path) -> Path:
     (folder / "system.txt").write_text(system_prompt())
-    request = {"messages": [{"role": "system", "content": EXAMPLE}, {"role": "user", "content": "The second on floor 3"},
-                            {"role": "assistant", "content": "302"}], "tools": TOOLS}  # fmt: skip
+    turns = (("system", EXAMPLE), ("user", "The second on floor 3"), ("assistant", "302"))
+    request = {"messages": [{"role": role, "content": text} for role, text in turns], "tools": TOOLS}
     (folder / "rooms.json").write_text(json.dumps(request))
     (folder / "story.txt").write_text("Once upon a time there was a hotel by the sea. " * 8)
     path = folder / "hotel.toml"
@@ -80,12 +84,22 @@ def ask(running: Running, question: str, tokens: int = 24, **more: Any) -> tuple
     return answer["choices"][0]["message"]["content"], timings
 
 
+def read_beginning(running: Running, tokens: int) -> None:
+    """Have a server read the first tokens of a chat with the system prompt."""
+    turns = [{"role": "system", "content": system_prompt()}, {"role": "user", "content": QUESTION}]
+    rendered = running.json("POST", "/apply-template", {"messages": turns})["prompt"]
+    found = running.json("POST", "/tokenize", {"content": rendered, "add_special": True, "parse_special": True})
+    running.json("POST", "/completion", {"prompt": found["tokens"][:tokens], "n_predict": 0, "id_slot": 0})
+
+
 def test_manifest_says_what_it_is(hotel: Path) -> None:
     found = prompts(hotel)
     assert set(found) == {"system", "rooms", "story"}
     assert 1400 < found["system"].tokens < 1600
     assert found["system"].context_from == found["system"].tokens + 64
-    assert found["system"].kernel in ("x64", "sse42", *found["system"].kernel.split())
+    with Bundle.open(hotel) as bundle:
+        [target] = bundle.manifest.targets.values()
+    assert found["system"].kernel in target.kernels
 
 
 def test_first_request_takes_it(with_state: Running, hotel: Path) -> None:
@@ -97,11 +111,23 @@ def test_first_request_takes_it(with_state: Running, hotel: Path) -> None:
 
 def test_answers_are_those_without_it(with_state: Running, without: Running, hotel: Path) -> None:
     stored = prompts(hotel)["system"].tokens
-    for question in QUESTIONS:
-        answer, timings = ask(with_state, question)
+    for question in PLAIN_QUESTIONS:
+        answer, timings = ask(with_state, question, 16)
         assert timings["cache_n"] >= stored - 1
-        expected, timings = ask(without, question, cache_prompt=False)
+        expected, timings = ask(without, question, 16, cache_prompt=False)
         assert timings["cache_n"] == 0
+        assert answer == expected
+
+
+def test_answers_are_those_behind_a_prompt_that_was_read_here(
+    with_state: Running, without: Running, hotel: Path
+) -> None:
+    """Word for word, whatever the question: the same numbers in the same batches."""
+    stored = prompts(hotel)["system"].tokens
+    read_beginning(without, stored)
+    for question in QUESTIONS:
+        (answer, one), (expected, two) = ask(with_state, question), ask(without, question)
+        assert one["cache_n"] == two["cache_n"] >= stored - 1
         assert answer == expected
 
 
@@ -110,11 +136,7 @@ def test_state_is_no_other_than_the_one_computed_here(hotel: Path, environment: 
     kernel, tokens = prompts(hotel)["system"].kernel, prompts(hotel)["system"].tokens
     words = ["--server", "--no-calibrate", "-sys", "Be brief.", "-np", "1", "--kernel", kernel, "-t", "1", "-tb", "1"]
     with serve([hotel, *words, "--slot-save-path", f"{folder}/"], environment) as running:
-        rendered = running.json("POST", "/apply-template", {"messages": [
-            {"role": "system", "content": system_prompt()}, {"role": "user", "content": QUESTION}]})["prompt"]  # fmt: skip
-        found = running.json("POST", "/tokenize", {"content": rendered, "add_special": True, "parse_special": True})
-        body = {"prompt": found["tokens"][:tokens], "n_predict": 0, "id_slot": 0}
-        running.json("POST", "/completion", body)
+        read_beginning(running, tokens)
         assert running.json("POST", "/slots/0?action=save", {"filename": "own.kv"})["n_saved"] == tokens
     with Bundle.open(hotel) as bundle:
         assert (folder / "own.kv").read_bytes() == bundle.read("prompts/system.kv")
