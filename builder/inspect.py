@@ -9,7 +9,8 @@ from typing import Any
 from solofile.builder.progress import byte_size
 from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Prompt, Target
+from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
+from solofile.runtime.manifest_prompt import Prompt
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",

@@ -20,7 +20,8 @@ from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import PromptFile
 from solofile.runtime import hardware, stored_prompts
 from solofile.runtime.container import Bundle
-from solofile.runtime.manifest import Manifest, Prompt
+from solofile.runtime.manifest import Manifest
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.options import Given
 from solofile.runtime.options import parse as parse_options
 from solofile.runtime.stored_prompts import SYSTEM, Situation

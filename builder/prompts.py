@@ -27,7 +27,8 @@ from solofile.builder.writer import PromptFile
 from solofile.runtime import choose_cpu, hardware, stored_prompts
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.kernel_path import Known, Offer, Wishes
-from solofile.runtime.manifest import Model, Prompt
+from solofile.runtime.manifest import Model
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.options import Given
 from solofile.runtime.options import parse as parse_options
 

@@ -24,9 +24,9 @@ from solofile.runtime.manifest import (
     Manifest,
     Model,
     Part,
-    Prompt,
     Target,
 )
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.version import __version__
 
 

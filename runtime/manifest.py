@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
+from solofile.runtime.manifest_prompt import Prompt
 
 FORMAT = 1
 MANIFEST_NAME = "solofile.json"
@@ -82,29 +83,6 @@ class Model:
     chat_template: bool
     license: str | None
     size: int
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """The state of a model that has read a text: what it was made with, and so what it can be used with.
-
-    ``path`` is its part, ``model`` and ``model_sha256`` name the model, ``llama_cpp`` is the commit, ``tokens`` how
-    many were read. ``flash``: the word for ``-fa``; ``streams``: of the KV cache; ``options``: the words of llama.cpp
-    that decide what is in it; ``kernel``: the CPU variant that computed it. It is for a context of ``context_from``
-    tokens and more, up to ``context_to`` where there is a limit.
-    """
-
-    path: str
-    model: str
-    model_sha256: str
-    llama_cpp: str
-    tokens: int
-    flash: str
-    streams: int
-    options: tuple[str, ...]
-    kernel: str
-    context_from: int
-    context_to: int | None
 
 
 class Part(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.engine import LlamaEngine
     from solofile.runtime.kernel_path import Choice
-    from solofile.runtime.manifest import Prompt
+    from solofile.runtime.manifest_prompt import Prompt
     from solofile.runtime.settings import Launch
     from solofile.runtime.stored_prompts import Plan
 

@@ -16,7 +16,8 @@ from solofile.runtime import options
 if TYPE_CHECKING:
     from typing import NamedTuple
 
-    from solofile.runtime.manifest import Manifest, Prompt
+    from solofile.runtime.manifest import Manifest
+    from solofile.runtime.manifest_prompt import Prompt
     from solofile.runtime.options import Given
 else:
     from solofile.runtime.record import NamedTuple

@@ -25,7 +25,8 @@ from solofile.builder.writer import PromptFile
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import UnknownName
 from solofile.runtime.integrity import verify
-from solofile.runtime.manifest import Model, Prompt
+from solofile.runtime.manifest import Model
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.prompt_child import changes_daily
 
 LONG = "Be kind to whoever asks, and answer in one sentence. " * 4

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from running import QUESTION, Running, serve
 from solofile.runtime.container import Bundle
-from solofile.runtime.manifest import Prompt
+from solofile.runtime.manifest_prompt import Prompt
 from stored_text import system_prompt
 
-QUESTIONS = (QUESTION, "\nWhere is the pool, please?", "12 + 3 = ?", "Ein Zimmer für zwei, bitte.")
+QUESTIONS = ("\nWhere is the pool, please?", "Ein Zimmer für zwei, bitte.", "Name three colours.", "my key is lost")
 PLAIN_QUESTIONS = (QUESTION, "12 + 3 = ?", "What is the name of the largest ocean?")
 """With a likeliest answer: how llama.cpp rounds depends on how many tokens it computes at once, as ever when a part of
 a prompt was read before."""
@@ -158,7 +158,7 @@ def test_two_at_once_take_it_and_one_after_another_prompt(hotel: Path, environme
     with serve([hotel, "--server", "--no-calibrate"], environment) as running:
         hits: list[int] = []
         threads = [
-            threading.Thread(target=lambda: hits.append(ask(running, QUESTIONS[0], 60)[1]["cache_n"]))
+            threading.Thread(target=lambda: hits.append(ask(running, QUESTION, 60)[1]["cache_n"]))
             for _ in range(2)
         ]  # fmt: skip
         for thread in threads:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
+SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {"manifest_prompt"} | {
     "arm",
     "bridge",
     "choice",

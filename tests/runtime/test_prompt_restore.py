@@ -13,7 +13,7 @@ from solofile.builder.writer import PromptFile
 from solofile.runtime import prompt_restore, settings
 from solofile.runtime.container import Bundle
 from solofile.runtime.engine_api import State
-from solofile.runtime.manifest import Prompt
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.stored_prompts import SYSTEM, Plan
 from test_stored_prompts import prompt
 

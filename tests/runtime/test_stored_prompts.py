@@ -9,7 +9,8 @@ from choice_support import BOTH, CPU_ONLY, chosen, machine, measured
 from small_bundle import manifest, model
 from solofile.runtime import stored_prompts
 from solofile.runtime.kernel_path import Known, Wishes
-from solofile.runtime.manifest import Manifest, Prompt
+from solofile.runtime.manifest import Manifest
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.options import parse
 from solofile.runtime.stored_prompts import SYSTEM, Plan, Situation
 
