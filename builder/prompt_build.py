@@ -103,7 +103,7 @@ def read(
 ) -> Read:
     """Have ``texts`` read, and say what came of it; without an error where that cannot be, unless one ``insists``."""
     folder = cache_folder("prompts")
-    keep_newest(folder, 3)  # of builds that were killed
+    keep_newest(folder)  # of builds that were killed
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
     note = progress("Stored prompts", None, "tokens").note
     try:
