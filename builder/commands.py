@@ -145,6 +145,8 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
     if arguments.mmproj and request.models:
         raise BadInput("--mmproj goes with one model: write it into a recipe, as [models.projector].")
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
+    if arguments.no_stored_prompt:
+        changed = replace(changed, store_prompt=False, prefix=())
     if arguments.system_prompt is not None:
         changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
     if arguments.greeting is not None:

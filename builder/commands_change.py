@@ -19,7 +19,8 @@ from solofile.builder.errors import BadInput
 from solofile.builder.icon import Icon, read_icon
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
-from solofile.builder.progress import byte_size
+from solofile.builder.progress import Progress, byte_size
+from solofile.builder.prompt_changes import after_set, after_upgrade
 from solofile.builder.sources import PathSource
 from solofile.builder.targets import TARGETS
 from solofile.runtime.container import Bundle
@@ -32,16 +33,18 @@ NO_ICON = Icon("", b"")
 def set_settings(arguments: argparse.Namespace) -> int:
     """``solofile set``."""
     changes = _changes(arguments)
-    if changes == Changes():
+    if changes == Changes() and not arguments.no_stored_prompt:
         options = "--name, --title, --icon, --greeting, --system-prompt or --args"
         raise BadInput(f"Nothing is to be changed: give {options}.")
     sign = signer(arguments)
-    with Bundle.open(arguments.file) as bundle:
+    with Bundle.open(arguments.file) as bundle, contextlib.ExitStack() as stack:
         if changes.arguments is not None:
             changes = replace(changes, arguments=(*_naming_parts(bundle), *changes.arguments))
-        check_arguments(changes.applied(bundle.manifest).arguments)
+        after = changes.applied(bundle.manifest)
+        check_arguments(after.arguments)
         _check_output(arguments.output, arguments)
-        manifest = change_settings(bundle, arguments.output, changes)
+        prompts = after_set(bundle, after, stack, Progress, drop=arguments.no_stored_prompt)
+        manifest = change_settings(bundle, arguments.output, changes, prompts=prompts)
     _say(arguments.output, manifest)
     sign(arguments.output)
     return 0
@@ -75,7 +78,9 @@ def _rebuild(arguments: argparse.Namespace, old: Path, output: Path, changes: Ch
         check_arguments(changes.applied(before).arguments)
         _check_output(output, arguments, old)
         packs = [stack.enter_context(pack) for pack in find_packs(_request(arguments, bundle), arguments.pack)]
-        manifest = change_runtime(bundle, packs, output, changes, stamp=stamp)
+        after, drop = changes.applied(before), arguments.no_stored_prompt
+        prompts = after_upgrade(bundle, after, packs, stack, Progress, drop=drop)
+        manifest = change_runtime(bundle, packs, output, changes, stamp=stamp, prompts=prompts)
     _say(output, manifest, before)
     sign(output)
     return 0

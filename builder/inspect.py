@@ -14,10 +14,11 @@ from solofile.builder.progress import byte_size
 from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Origin, Part, Target
+from solofile.runtime.manifest_prompt import Prompt
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
-    LAUNCHER_PART: "launcher", "about": "icon"
+    "prompts": "stored prompts", LAUNCHER_PART: "launcher", "about": "icon"
 }  # fmt: skip
 
 
@@ -33,6 +34,7 @@ def page(bundle: Bundle) -> str:
         *(("greeting", text) for text in [manifest.greeting] if text),
         *(("icon", path) for path in [manifest.icon] if path),
         ("system prompt", manifest.system_prompt or "none"),
+        *(("stored prompt", _prompt(prompt)) for prompt in manifest.prompts),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
     ]  # fmt: skip
@@ -76,6 +78,11 @@ def _target(name: str, target: Target) -> str:
         lacks = f"; its shaders were compiled without {', '.join(facts.lacks)}" if facts.lacks else ""
         lines.append(f"GPU backend {gpu}, needs {needs}{lacks}")
     return "\n".join(lines)
+
+
+def _prompt(prompt: Prompt) -> str:
+    options = f", with {' '.join(prompt.options)}" if prompt.options else ""
+    return f"{prompt.path}, {prompt.tokens} tokens, read on {prompt.kernel}{options}"
 
 
 def _model(model: Model, default: bool) -> str:

@@ -88,6 +88,8 @@ class Recipe:
     imatrix: Path | None = None
     allow_requantize: bool = False
     metadata: tuple[Edit, ...] = ()
+    prefix: tuple[Path, ...] = ()
+    store_prompt: bool | None = None
     recipe: Path | None = field(default=None, compare=False)
     """The file that it was read from."""
 
@@ -139,6 +141,8 @@ def parse_recipe(document: Document) -> Recipe:
         imatrix=values.get("imatrix"),
         allow_requantize=values.get("allow_requantize", False),
         metadata=_metadata(document),
+        prefix=tuple(values.get("prefix", ())),
+        store_prompt=values.get("store_prompt"),
         recipe=document.path,
     )
 

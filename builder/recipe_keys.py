@@ -105,6 +105,10 @@ _KEYS = (
     Key("icon", "path", "The page's icon: PNG (square, 16 to 1024 pixels), ICO or SVG (no scripts), up to 256 KiB."),
     Key("system_prompt", "text", "What every chat begins with."),
     Key("system_prompt_file", "path", "A UTF-8 file with that text."),
+    Key("store_prompt", "flag", "Does the bundle hold what the model made of the system prompt, so that it need not be "
+        "read at each start? Default: yes, where that saves time; `true` makes it an error where it cannot be."),
+    Key("prefix", "paths", "Files with what requests of your programs begin with, read at build time like the system "
+        "prompt: `.json`, the beginning of a chat request (`messages`, `tools`); else a plain text."),
     Key("chat_template", "text", "In place of the model's: a Jinja template, or the name of one in llama.cpp."),
     Key("chat_template_file", "path", "A file with that template; it goes into the bundle."),
     Key("context", "count", "Tokens of context (`-c`). Default: the model's own, as far as the memory goes."),
@@ -221,6 +225,5 @@ COMPANION_SOURCES: Mapping[str, tuple[str, ...]] = {kind: SOURCES[kind] for kind
 NOT_YET: Mapping[str, str] = {
     "mmproj": "a projector has a table of its own, [projector]",
     "lora": "LoRA adapters have tables of their own, [[adapters]]",
-    "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",
 }
 """What people may look for and a bundle cannot hold yet: refused, since to accept it and do nothing would be worse."""

@@ -88,12 +88,16 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
         selected = selected._replace(ground=ground)
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
+    prompts = followup.stored_prompts(launch, selected, say)
     engine = LlamaEngine.start(
         place.native, libraries, core_words.arguments(launch, selected), [ground.member, *ground.companions],
         launch.log_level, read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
+        stored_prompts=prompts is not None,
     )  # fmt: skip
     if guard is not None:
         guard.engine = engine
+    if prompts is not None:
+        followup.restore(prompts, selected, engine, say)
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
     pack = bundle.manifest.targets[ground.machine.target].pack
     digests = {pack, digest, bundle.part(launch.model).sha256}

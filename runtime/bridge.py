@@ -8,7 +8,7 @@ from pathlib import Path
 
 from solofile.runtime.errors import EngineError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 TEXT_SIZE = 4096  # bytes of a message buffer, the closing zero included
 
 LOADING, READY, FAILED, STOPPED = range(4)
@@ -27,6 +27,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "sf_estimate": (c_size_t, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
     "sf_calibration_ask": (None, [c_char_p]),
     "sf_read_first": (c_int, [c_char_p]),
+    "sf_prompts_ask": (None, []),
     "sf_member_resident": (c_int, [c_char_p, POINTER(c_uint64)]),
     "sf_engine_start": (c_void_p, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
     "sf_engine_state": (c_int, [c_void_p, POINTER(c_float), POINTER(c_char), c_size_t]),
@@ -34,6 +35,8 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "sf_engine_reading": (c_int, [c_void_p, POINTER(c_uint64), POINTER(c_uint64)]),
     "sf_engine_busy": (c_int, [c_void_p, POINTER(c_uint64)]),
     "sf_calibration": (c_size_t, [c_void_p, POINTER(c_char), c_size_t]),
+    "sf_prompts_give": (None, [c_void_p, c_int, POINTER(c_char_p)]),
+    "sf_prompts": (c_size_t, [c_void_p, POINTER(c_char), c_size_t]),
     "sf_engine_stop": (c_int, [c_void_p, c_int]),
     "sf_engine_free": (None, [c_void_p]),
     "sf_call_new": (c_void_p, [c_void_p, c_char_p, c_char_p, c_char_p, c_char_p, c_size_t]),

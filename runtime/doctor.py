@@ -14,7 +14,8 @@ could not be found out is ``{"error": sentence}``:
                 "decisions": [{"part", "value", "reason", "losers": [{"value", "reason"}]}],
                 "calibration": {sf_calibration's result, "path", "date"} or null,
                 "probes": {key: {"status", "detail", "result", "date"}}, "crashes": {key: sentence},
-                "memory": {memory.table} or error, "notes": [sentences]},
+                "memory": {memory.table} or error, "notes": [sentences],
+                "prompts": [{"path", "tokens", "kernel": that made it, "reason": why it is not used, or empty}]},
      "bundle": {"path", "size", "name", "title", "built_by", "llama_cpp", "targets": {name: oldest system},
                 "kernels": {target: [variants]}, "gpus": {target: {backend: manifest.Gpu}}, "models": [manifest.Model],
                 "default_model", "arguments"},
@@ -49,7 +50,7 @@ from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
 from solofile.runtime.memory import Fit
 from solofile.runtime.selection import Selection
-from solofile.runtime.settings import Launch
+from solofile.runtime.settings import SERVER, Launch
 from solofile.runtime.version import __version__
 
 FORMAT = 1
@@ -123,7 +124,22 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         "crashes": dict(known.crashes),
         "memory": table,
         "notes": notes,
+        "prompts": _prompts(launch, place.bundle, selected),
     }
+
+
+def _prompts(launch: Launch, bundle: Bundle, selected: Selection) -> list[Report]:
+    """The stored prompts of the bundle, each with the reason for which a server would not use it, empty if it would."""
+    if not bundle.manifest.prompts:
+        return []
+    from solofile.runtime import prompt_restore
+
+    found = prompt_restore.plan(launch._replace(mode=SERVER), bundle, selected.choice)
+    reasons = dict(found.refused)
+    return [
+        {"path": one.path, "tokens": one.tokens, "kernel": one.kernel, "reason": reasons.get(one.path, "")}
+        for one in bundle.manifest.prompts
+    ]
 
 
 def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> tuple[Selection, Fit | None, Report]:

@@ -98,6 +98,10 @@ class Fields:
             raise self.error(key, "must be a list")
         return value
 
+    def array_or_empty(self, key: str) -> list[Any]:
+        """A list, empty where the key is left out."""
+        return self.array(key) if key in self._raw else []
+
     def texts(self, key: str) -> tuple[str, ...]:
         values = self.array(key)
         if not all(isinstance(value, str) for value in values):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
 from solofile.runtime.fields import Fields, is_sha256
+from solofile.runtime.manifest_prompt import Prompt
 
 FORMAT = 1
 MANIFEST_NAME = "solofile.json"
@@ -148,6 +149,8 @@ class Manifest:
     icon: str | None = None
     """The part that holds the page's icon; it may be left out, as ``greeting``, which an empty chat shows."""
     greeting: str | None = None
+    prompts: tuple[Prompt, ...] = ()
+    """Left out where there is none."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
@@ -187,6 +190,7 @@ class Manifest:
             packed=fields.digest_or_none("packed"),
             icon=fields.text_if_given("icon"),
             greeting=fields.text_if_given("greeting"),
+            prompts=tuple(_prompt(value, where, at) for at, value in enumerate(fields.array_or_empty("prompts"))),
         )
         manifest._check(fields)
         return manifest
@@ -198,6 +202,9 @@ class Manifest:
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise fields.error("models", "must have names of their own")
+        for index, prompt in enumerate(self.prompts):
+            if prompt.model not in (model.path for model in self.models):
+                raise fields.error(f"prompts.{index}.model", "must be one of the models")
         if self.icon is not None and self.icon not in (part.path for part in self.parts):
             raise fields.error("icon", "must be one of the parts")
 
@@ -274,6 +281,23 @@ def _origin(raw: object, where: str, index: int) -> Origin:
         imatrix=None if fields.value("imatrix") is None else fields.digest("imatrix"),
         edited=fields.texts("edited"),
         llama_cpp=fields.text("llama_cpp"),
+    )
+
+
+def _prompt(raw: object, where: str, index: int) -> Prompt:
+    fields = Fields(raw, where, f"prompts.{index}.", Prompt)
+    return Prompt(
+        path=fields.text("path"),
+        model=fields.text("model"),
+        model_sha256=fields.digest("model_sha256"),
+        llama_cpp=fields.text("llama_cpp"),
+        tokens=fields.count("tokens"),
+        flash=fields.text("flash"),
+        streams=fields.count("streams"),
+        options=fields.texts("options"),
+        kernel=fields.text("kernel"),
+        context_from=fields.count("context_from"),
+        context_to=fields.count_or_none("context_to"),
     )
 
 

@@ -102,8 +102,13 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
     library = bridge.load(place.native)
     machine = hardware.detect(cpu=lambda: native_probe.cpu(library))
     bundle, manifest = place.bundle, place.bundle.manifest
+    part, given = bundle.part(launch.model), options.parse(launch.core)
     offer = offered(bundle, machine.target)
-    part = bundle.part(launch.model)
+    if manifest.prompts:
+        from solofile.runtime import stored_prompts
+
+        now = stored_prompts.Situation(part.path, part.sha256, manifest.llama_cpp.commit, given, launch.system_prompt)
+        offer = offer._replace(flash=stored_prompts.wanted_flash(manifest, now))
     book = remembered.file_path(place.cache, hardware.identity(machine), manifest.targets[machine.target].pack)
     document, sentence = remembered.read(book)
     launcher, key = environ.get("SOLOFILE_LAUNCHER_PID", ""), part.sha256[:16]
@@ -116,7 +121,7 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
         model=next(model for model in manifest.models if model.path == launch.model),
         member=Member(part.path, Path(bundle.path), bundle.data_offset(part), part.size),
         offer=offer,
-        wishes=choice.wishes(launch.kernel, launch.gpu, options.parse(launch.core)),
+        wishes=choice.wishes(launch.kernel, launch.gpu, given),
         known=by_rules(known) if launch.calibrate is False else known,
         book=book,
         document=document,

@@ -127,7 +127,7 @@ def test_what_inspect_says(pack_path: Path, capsys: pytest.CaptureFixture[str]) 
     page = capsys.readouterr().out
     assert "model          a (llama" in page
     assert "               big (llama" in page and "by default\n" in page
-    assert page.count("for the weights") == 2
+    assert "title: The big one" in page
     assert "                 system prompt: Be brief." in page
     assert "                 arguments: -c 512 --temp 0.5 --no-jinja" in page
     for option, names in (("--tree", ["a.gguf", "big.gguf"]), ("--sbom", ["model:a", "model:big"])):

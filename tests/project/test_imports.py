@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "manifest", "version"} | {
+    "manifest_prompt",
     "arm",
     "bridge",
     "choice",
@@ -40,6 +41,7 @@ SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "ma
     "native_probe",
     "options",
     "record",
+    "stored_prompts",
     "system_files",
     "text_columns",
     "topology",
