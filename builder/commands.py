@@ -20,6 +20,7 @@ from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
 from solofile.builder.recipe_document import shipped_recipe
+from solofile.builder.reporting import say
 from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
@@ -39,7 +40,7 @@ def build(arguments: argparse.Namespace) -> int:
     sign = signer(arguments)
     request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
     built = build_checked(request, arguments.pack)
-    print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    say(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}", built.path)
     sign(built.path)
     return 0
 
@@ -48,7 +49,7 @@ def extract(arguments: argparse.Namespace) -> int:
     """``solofile extract``."""
     with Bundle.open(arguments.file) as bundle, Progress("Extracting", integrity.total_bytes(bundle)) as shown:
         written = integrity.extract(bundle, arguments.folder, shown.update)
-    print(f"{arguments.folder}: {len(written)} files.")
+    say(f"{arguments.folder}: {len(written)} files.", folder=str(arguments.folder), files=len(written))
     return 0
 
 
@@ -74,7 +75,7 @@ def native_build(arguments: argparse.Namespace) -> int:
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     built = native.build(arguments.target, kernels=kernels, gpus=gpus, reference=arguments.reference)
-    print(built.reference or built.folder)
+    say(str(built.reference or built.folder), folder=str(built.folder))
     return 0
 
 
@@ -84,7 +85,7 @@ def pack_build(arguments: argparse.Namespace) -> int:
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
-        print(pack.path)
+        say(str(pack.path), pack.path)
     return 0
 
 
@@ -129,7 +130,7 @@ def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
     if not built.facts.chat_template:
         text = "The model has no chat template: it completes texts, and chats with it may make no sense."
-        print(f"solofile: {text}", file=sys.stderr)
+        Progress(built.path.name, None).note(f"solofile: {text}")
     return built
 
 

@@ -1,9 +1,9 @@
 """Copies a large file into the output once, hashing it on the way unless its digests are known.
 
-SHA-256 is the slowest step by far, so it has a thread of its own and nothing else waits for long: the kernel moves the
+SHA-256 is the slowest step by far, so it has a thread of its own, which nothing keeps waiting: the kernel moves the
 bytes from file to file (sendfile), and both SHA-256 and CRC-32 are taken of the output's pages, mapped where they lie,
-so that no byte is copied for them (hashlib, zlib and the system calls let go of the interpreter lock). What is hashed is
-therefore what was written, whatever happens to the source meanwhile. Where the file system can share blocks, nothing is
+so that no byte is copied for them (hashlib, zlib and the system calls let go of the interpreter lock). What is hashed
+is what was written, whatever happens to the source meanwhile. Where the file system can share blocks, nothing is
 written at all. Memory: ``AHEAD + 2`` times ``CHUNK``.
 """
 
@@ -75,10 +75,9 @@ def copy_file(
     crc = done = 0
     try:
         while done < size:
-            if done < cloned:  # it lies there already
-                count = min(CHUNK, cloned - done)
-            else:
-                count = mover.fill(start + done, min(CHUNK, size - done))
+            count = min(CHUNK, (cloned if done < cloned else size) - done)
+            if done >= cloned:
+                mover.fill(start + done, count)
             window = _Window(output, offset + done, count)
             crc = zlib.crc32(window.data, crc)
             hasher.put(window)
@@ -99,7 +98,9 @@ def copy_plain(
     mover = _Mover(source, output)
     done = 0
     while done < size:
-        done += mover.fill(start + done, min(CHUNK, size - done))
+        count = min(CHUNK, size - done)
+        mover.fill(start + done, count)
+        done += count
         on_bytes(done)
 
 
@@ -146,8 +147,8 @@ class _Mover:
         self._output = output
         self._buffer: memoryview | None = None
 
-    def fill(self, start: int, size: int) -> int:
-        """Move ``size`` bytes from ``start`` on; that many. Raises SourceFault, OSError."""
+    def fill(self, start: int, size: int) -> None:
+        """Move ``size`` bytes from ``start`` on. Raises SourceFault, OSError."""
         done = 0
         while done < size:
             if self._buffer is None and (count := move_inside(self._source, start + done, size - done, self._output)):
@@ -158,7 +159,6 @@ class _Mover:
             count = _read_into(self._source, self._buffer[: size - done])
             write_all(self._output, self._buffer[:count])
             done += count
-        return done
 
 
 def move_inside(source: io.FileIO, start: int, size: int, output: io.FileIO) -> int:

@@ -7,13 +7,14 @@ never built in.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,8 +166,17 @@ class Pack:
         return self._file.read(length)
 
 
-def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable[PackSource]) -> None:
+def write_pack(
+    path: Path,
+    *,
+    facts: PackFacts,
+    launcher: bytes,
+    files: Iterable[PackSource],
+    on_files: Callable[[int], None] = lambda _: None,
+) -> None:
     """Write the pack at ``path``, whole or not at all. Makes the member with the sums itself.
+
+    ``on_files`` is told the files done so far.
 
     Raises ValueError for a member path that is not a pack's or comes twice, OSError as the system does.
     """
@@ -177,8 +187,8 @@ def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable
         members = [_add(writer, PackSource(LAUNCHER_NAME, launcher, 0o755), launcher, None)]
         sums: list[str] = []
         sums_written = False
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
-            for source, data, stored in threads.map(_compressed, ordered):
+        with _threads() as threads:
+            for count, (source, data, stored) in enumerate(threads.map(_compressed, ordered), 1):
                 if not source.path.startswith("runtime/") and not sums_written:
                     members.append(_add_sums(writer, facts.target, sums))
                     sums_written = True
@@ -186,11 +196,22 @@ def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable
                 members.append(member)
                 if source.path.startswith(prefix):
                     sums.append(f"{member.sha256} {member.size} {member.mode:04o} {source.path[len(prefix) :]}\n")
+                on_files(count)
         if not sums_written:
             members.append(_add_sums(writer, facts.target, sums))
         facts_bytes = _facts_json(facts, members)
         writer.add_bytes(FACTS_NAME, facts_bytes)
         writer.finish(lambda directory: _comment(facts_bytes, directory))
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that drop what has not begun when the block fails or is interrupted."""
+    threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _ordered(files: Iterable[PackSource], target: str) -> list[PackSource]:

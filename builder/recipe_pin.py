@@ -5,10 +5,10 @@ The recipe stays the user's text: lines are put in or replaced, and the result h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,7 @@ def pin(path: Path, output: Path | None = None, *, force: bool = False, progress
     found = [_first_look(one, progress) for one in remotes]
     facts = _check(recipe.source, found, progress)
     text = edited(read_text(path), changes(found), path)
-    if target.resolve() != path.resolve():
-        _copy_files(path, target)
-    with replacing(target) as file:
+    with _copied_files(path, target), replacing(target) as file:
         file.write(text.encode())
     parse_recipe(load(target))
     return Pinned(target, facts, sum(one.size for one in found), tuple(one.sha256 for one in found))
@@ -176,17 +174,31 @@ def _check(source: Source, found: Sequence[Found], progress: ProgressMaker) -> M
     return check_model(whole.path)
 
 
-def _copy_files(path: Path, target: Path) -> None:
-    """Put the files that a recipe names by path where its copy will look for them."""
-    raw = load_text(read_text(path), path)
-    for key in KEYS:
-        if key.kind not in ("path", "paths"):
-            continue
-        table, _, name = key.name.rpartition(".")
-        inner = raw.get(table, {}) if table else raw
-        values = [one.get(name, []) for one in (inner if isinstance(inner, list) else [inner])]
-        for one in (path for value in values for path in ([value] if isinstance(value, str) else value)):
+@contextlib.contextmanager
+def _copied_files(path: Path, target: Path) -> Iterator[None]:
+    """Put the files that a recipe names by path where its copy will look for them, unless the block fails."""
+    copies: list[Path] = []
+    try:
+        for one in _named_files(path) if target.resolve() != path.resolve() else ():
             copy = target.parent / one
             if not copy.exists() and (path.parent / one).is_file():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path.parent / one, copy)
+                copies.append(copy)
+                with replacing(copy) as file:
+                    file.write((path.parent / one).read_bytes())
+        yield
+    except BaseException:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+        raise
+
+
+def _named_files(path: Path) -> Iterator[str]:
+    raw = load_text(read_text(path), path)
+    for key in KEYS:
+        if key.kind in ("path", "paths"):
+            table, _, name = key.name.rpartition(".")
+            inner = raw.get(table, {}) if table else raw
+            for one in inner if isinstance(inner, list) else [inner]:
+                value = one.get(name, [])
+                yield from [value] if isinstance(value, str) else value

@@ -4,8 +4,8 @@
 
 The model is random tensor data, which nothing can compress. Interleaved runs; seconds, median (min … max); ratios pair
 by pair. Each run reads the model from the disk, with none of it in memory. Once as the commands return (the output then
-lies in the page cache alone), once until it is on the disk; once with the hashes that an earlier build of the same model
-has left; and once with the model in memory already. Takes up to three times the size on the disk.
+lies in the page cache alone), once until it is on the disk; once with the hashes that an earlier build of the model has
+left; and once with the model in memory already. Takes up to three times the size on the disk.
 """
 
 from __future__ import annotations
