@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "native":
             text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
             command.add_argument("--reference", action="store_true", help=text)
+    _add_self(group)
     doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     return parser
@@ -212,6 +213,18 @@ def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, tex
     command = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     command.set_defaults(run=run, parser=command)
     return command
+
+
+def _add_self(group: argparse._SubParsersAction[_Parser]) -> None:
+    text = "make solofile itself one executable, which builds without Python and without a network"
+    inner = _add(group, "self", None, text).add_subparsers(metavar="build", required=True, dest="step")
+    command = _add(inner, "build", commands.self_build, text)
+    command.add_argument("-o", "--output", metavar="OUT", type=Path, default=Path("solofile"), help="default: solofile")
+    text = "the packs to carry, from “solofile pack build”; default: the one that a build here would take"
+    command.add_argument("--packs", metavar="FILE", type=Path, nargs="+", default=[], help=text)
+    _add_parts(command)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    _add_events(command)
 
 
 def _add_progress(command: _Parser) -> None:

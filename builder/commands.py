@@ -89,6 +89,24 @@ def pack_build(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def self_build(arguments: argparse.Namespace) -> int:
+    """``solofile self build``: with the packs given, else with the one that a build here would take."""
+    from solofile.builder.inputs import python
+    from solofile.builder.pack import find_or_build
+    from solofile.builder.self_build import build_self
+
+    python()  # or this is such an executable already
+    packs = arguments.packs
+    if not packs:
+        kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
+        with find_or_build(kernels=kernels, gpus=gpus) as pack:
+            packs = [pack.path]
+    built = build_self(arguments.output, packs, force=arguments.force)
+    count = f"{built.packs} pack{'s' if built.packs > 1 else ''}"
+    say(f"{built.path}: {byte_size(built.size)}, solofile with {count}.", built.path)
+    return 0
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """``solofile doctor``."""
     from solofile.builder.doctor import doctor_command
@@ -148,9 +166,14 @@ def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
     if pack is None:
-        from solofile.builder.pack import find_or_build
+        from solofile.builder.carried import find_carried
 
         target = targets[0] if targets else None
+        carried = find_carried(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)
+        if carried is not None:
+            return [carried]
+        from solofile.builder.pack import find_or_build
+
         return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
     opened = Pack.open(pack)
     try:

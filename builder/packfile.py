@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from solofile.builder.archive_writer import ArchiveWriter, deflate, deflated_member, open_raw
+from solofile.builder.archive_writer import ArchiveWriter, Span, deflate, deflated_member, open_raw
 from solofile.builder.errors import PackError
 from solofile.builder.output import replacing
 from solofile.runtime.archive import (
@@ -96,10 +96,13 @@ class Pack:
         self._file = file
 
     @classmethod
-    def open(cls, path: Path) -> Pack:
-        """Open the pack at ``path``. Raises PackError when it is damaged, not there, or of another format."""
+    def open(cls, path: Path, span: Span | None = None) -> Pack:
+        """Open the pack at ``path``, or in ``span`` of that file.
+
+        Raises PackError when it is damaged, not there, or of another format.
+        """
         try:
-            file = open_raw(path)
+            file = open_raw(path) if span is None else _Within(path, span)
         except OSError as error:
             raise PackError(f"The pack {path} cannot be opened: {error.strerror}.") from error
         try:
@@ -204,6 +207,19 @@ def write_pack(
         writer.finish(lambda directory: _comment(facts_bytes, directory))
 
 
+class _Within(io.FileIO):
+    """Some bytes of a file, as if they were all of it; for reading after a seek."""
+
+    def __init__(self, path: Path, span: Span) -> None:
+        super().__init__(path)
+        self._span = span
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As files do, from the start or the end of the span."""
+        position = offset + (self._span.size if whence == os.SEEK_END else 0)
+        return super().seek(self._span.start + position) - self._span.start
+
+
 @contextlib.contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """Threads that drop what has not begun when the block fails or is interrupted."""
@@ -259,10 +275,10 @@ def _comment(facts: bytes, directory: bytes) -> bytes:
 
 
 def _open(path: Path, file: io.FileIO) -> Pack:
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     tail_size = END_SIZE + len(COMMENT_PREFIX) + 64
     file.seek(max(0, size - tail_size))
-    end = parse_end(file.read(), size)
+    end = parse_end(file.read(tail_size), size)
     file.seek(end.directory_offset)
     directory = file.read(end.directory_size)
     entries = parse_directory(directory, end)

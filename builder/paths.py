@@ -90,24 +90,28 @@ def mark_used(folder: Path) -> None:
 
 @contextlib.contextmanager
 def made_at(target: Path) -> Iterator[Path]:
-    """A fresh folder beside ``target`` that takes its place when the block ends well, and is removed otherwise.
-
-    What a killed process has left of the same is removed first.
-    """
+    """A fresh folder beside ``target`` that takes its place when the block ends well, and is removed otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stray in target.parent.glob(f".{glob.escape(target.name)}-????????"):
-        if _is_abandoned(stray):
-            shutil.rmtree(stray, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        with _marked(temporary):
-            yield temporary
+    with fresh_folder(target.parent, target.name) as temporary:
+        yield temporary
         temporary.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
+
+
+@contextlib.contextmanager
+def fresh_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A fresh folder for the block. What a killed process has left of the same name is removed first."""
+    for stray in parent.glob(f".{glob.escape(name)}-????????"):
+        if _is_abandoned(stray):
+            shutil.rmtree(stray, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+    try:
+        with _marked(folder):
+            yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
