@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from solofile.builder import commands, commands_change, commands_model, commands_proof, recipe_commands
+from solofile.builder import (
+    commands,
+    commands_change,
+    commands_model,
+    commands_proof,
+    interrupts,
+    output,
+    recipe_commands,
+    reporting,
+)
 from solofile.builder.converting import TYPES
 from solofile.builder.model_words import FORMS
+from solofile.builder.progress import FORMS as PROGRESS_FORMS
+from solofile.builder.progress import checked_form
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.version import __version__
-
-INTERRUPTED = 130
-TERMINATED = 143
 
 _TEXT_OPTIONS = ("--args", "--greeting", "--system-prompt", "--title")
 
@@ -26,18 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Errors are one sentence on standard error."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = parse(words)
-        signal.signal(signal.SIGTERM, _terminate)
-        return int(arguments.run(arguments))
-    except SolofileError as error:
-        print(f"solofile: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nsolofile: stopped; nothing half done is left.", file=sys.stderr)
-        return INTERRUPTED
+        with interrupts.heard():
+            report = reporting.Report(words)
+            try:
+                arguments = parse(words)
+                with report.begun(arguments):
+                    return report.ended(int(arguments.run(arguments)))
+            except SolofileError as error:
+                return report.failed(str(error), error.exit_code)
+            except KeyboardInterrupt as stop:
+                return report.failed(interrupts.sentence(stop), interrupts.exit_code(stop), fresh_line=True)
     except BrokenPipeError:  # the reader of our output has left, as “head” does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        output.tidy()
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -90,10 +100,12 @@ def _parser() -> argparse.ArgumentParser:
             text = "also check that it was signed with this key: a .pub file, or the key itself"
             command.add_argument("--public-key", metavar="KEY", help=text)
             command.add_argument("--signature", metavar="FILE", type=Path, help="default: the name with .minisig")
+            _add_progress(command)
         if name == "extract":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="to put them in; made, or empty")
             text = "only this model, by its name; may be repeated"
             command.add_argument("--model", metavar="NAME", action="append", default=[], help=text)
+            _add_events(command)
     _add_convert(group)
     _add_signing(group)
     _add_recipe(group)
@@ -107,11 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         command = _add(inner, "build", run, f"{text}, unless that is done")
         command.add_argument("--target", metavar="T", help="default: this machine's")
         _add_parts(command)
+        _add_events(command)
         if name == "pack":
             _add_backend(command)
         if name == "native":
             text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
             command.add_argument("--reference", action="store_true", help=text)
+    _add_self(group)
     doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     return parser
@@ -134,6 +148,7 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)
     _add_stored(command, "do not store what the model makes of the system prompt")
+    _add_events(command)
 
 
 def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -144,6 +159,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_settings(command, "; default: as it is")
     _add_sign(command)
     _add_stored(command, "leave out the stored prompts of the old one")
+    _add_events(command)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
     text = "make a bundle with this solofile's runtime out of an older one"
     command = _add(group, "upgrade", commands_change.upgrade, text)
@@ -152,6 +168,7 @@ def _add_changes(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: the old one's")
     _add_runtime(command)
     _add_stored(command, "leave out the stored prompts of the old one")
+    _add_events(command)
 
 
 def _add_convert(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -161,6 +178,7 @@ def _add_convert(group: argparse._SubParsersAction[_Parser]) -> None:
     text = f"{', '.join(TYPES)}; default: {TYPES[0]}, the 16 bits that are nearest to the weights"
     command.add_argument("--outtype", metavar="TYPE", default=TYPES[0], help=text)
     command.add_argument("--force", action="store_true", help="replace an output that exists")
+    _add_events(command)
 
 
 def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -168,6 +186,7 @@ def _add_signing(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("file", metavar="FILE", type=Path)
     command.add_argument("--key", metavar="KEY", type=Path, required=True, help="the secret key")
     _add_password(command)
+    _add_events(command)
     command = _add(group, "keygen", commands_proof.keygen, "make a pair of keys to sign with")
     text = "the secret key; the public one lies beside it, with .pub"
     command.add_argument("-o", "--output", metavar="KEY", type=Path, required=True, help=text)
@@ -235,12 +254,38 @@ def _add_recipe(group: argparse._SubParsersAction[_Parser]) -> None:
             text = "where the pinned recipe goes; default: FILE itself, NAME.toml for one that comes with solofile"
             command.add_argument("-o", "--output", metavar="OUT", type=Path, help=text)
             command.add_argument("--force", action="store_true", help="replace an output that exists")
+            _add_events(command)
 
 
 def _add(group: argparse._SubParsersAction[_Parser], name: str, run: object, text: str) -> _Parser:
     command = group.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     command.set_defaults(run=run, parser=command)
     return command
+
+
+def _add_self(group: argparse._SubParsersAction[_Parser]) -> None:
+    text = "make solofile itself one executable, which builds without Python and without a network"
+    inner = _add(group, "self", None, text).add_subparsers(metavar="build", required=True, dest="step")
+    command = _add(inner, "build", commands.self_build, text)
+    command.add_argument("-o", "--output", metavar="OUT", type=Path, default=Path("solofile"), help="default: solofile")
+    text = "the packs to carry, from “solofile pack build”; default: the one that a build here would take"
+    command.add_argument("--packs", metavar="FILE", type=Path, nargs="+", default=[], help=text)
+    _add_parts(command)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    _add_events(command)
+
+
+def _add_progress(command: _Parser) -> None:
+    """The option of whatever may take more than a second."""
+    forms, text = "|".join(PROGRESS_FORMS), "how to show progress (default: a bar on a terminal, else plain lines)"
+    command.add_argument("--progress", metavar=forms, type=checked_form, default="auto", help=text)
+
+
+def _add_events(command: _Parser) -> None:
+    """The same for what makes a file; there --json means events."""
+    _add_progress(command)
+    text = "the same as --progress json: one JSON object a line on standard output"
+    command.add_argument("--json", action="store_const", const="json", dest="progress", help=text)
 
 
 def _add_parts(command: _Parser) -> None:
@@ -284,11 +329,6 @@ def _commands(parser: argparse.ArgumentParser) -> list[str]:
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [option for action in parser._actions for option in action.option_strings]
-
-
-def _terminate(number: int, frame: object) -> NoReturn:  # noqa: ARG001
-    """End by an exception, so that a build removes what it has begun."""
-    raise SystemExit(TERMINATED)
 
 
 if __name__ == "__main__":

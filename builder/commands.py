@@ -22,6 +22,7 @@ from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
+from solofile.builder.reporting import say
 from solofile.builder.sources import PathSource, model_in
 from solofile.builder.targets import TARGETS, find_gpus, find_target, missing_packs
 from solofile.runtime import integrity
@@ -42,7 +43,7 @@ def build(arguments: argparse.Namespace) -> int:
     sign = signer(arguments)
     request = overruled(requested(arguments), arguments)
     built = build_checked(request, arguments.pack)
-    print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    say(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}", built.path)
     if built.facts.memory:
         print(f"Memory: {memory_text(built.facts.memory, context_of(request.arguments))}")
     sign(built.path)
@@ -56,7 +57,8 @@ def extract(arguments: argparse.Namespace) -> int:
         size = sum(bundle.part(path).size for path in only) if only else integrity.total_bytes(bundle)
         with Progress("Extracting", size) as shown:
             written = integrity.extract(bundle, arguments.folder, shown.update, only=only)
-    print(f"{arguments.folder}: {len(written)} file{'' if len(written) == 1 else 's'}.")
+    count = f"{len(written)} file{'' if len(written) == 1 else 's'}"
+    say(f"{arguments.folder}: {count}.", folder=str(arguments.folder), files=len(written))
     return 0
 
 
@@ -82,7 +84,7 @@ def native_build(arguments: argparse.Namespace) -> int:
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     built = native.build(arguments.target, kernels=kernels, gpus=gpus, reference=arguments.reference)
-    print(built.reference or built.folder)
+    say(str(built.reference or built.folder), folder=str(built.folder))
     return 0
 
 
@@ -92,7 +94,25 @@ def pack_build(arguments: argparse.Namespace) -> int:
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
-        print(pack.path)
+        say(str(pack.path), pack.path)
+    return 0
+
+
+def self_build(arguments: argparse.Namespace) -> int:
+    """``solofile self build``: with the packs given, else with the one that a build here would take."""
+    from solofile.builder.inputs import python
+    from solofile.builder.pack import find_or_build
+    from solofile.builder.self_build import build_self
+
+    python()  # or this is such an executable already
+    packs = arguments.packs
+    if not packs:
+        kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
+        with find_or_build(kernels=kernels, gpus=gpus) as pack:
+            packs = [pack.path]
+    built = build_self(arguments.output, packs, force=arguments.force)
+    count = f"{built.packs} pack{'s' if built.packs > 1 else ''}"
+    say(f"{built.path}: {byte_size(built.size)}, solofile with {count}.", built.path)
     return 0
 
 
@@ -166,7 +186,7 @@ def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     if not any(model.license for model in built.manifest.models):
         notes.append("The model does not say its license: name it, and add its text, by [license] in a recipe.")
     for text in notes:
-        print(f"solofile: {text}", file=sys.stderr)
+        Progress(built.path.name, None).note(f"solofile: {text}")
     return built
 
 
@@ -190,9 +210,14 @@ def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
     if len(targets) > 1:
         raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
     if pack is None:
-        from solofile.builder.pack import find_or_build
+        from solofile.builder.carried import find_carried
 
         target = targets[0] if targets else None
+        carried = find_carried(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)
+        if carried is not None:
+            return [carried]
+        from solofile.builder.pack import find_or_build
+
         return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
     opened = Pack.open(pack)
     try:

@@ -21,6 +21,7 @@ from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.prompt_changes import after_set, after_upgrade
+from solofile.builder.reporting import say
 from solofile.builder.sources import PathSource
 from solofile.builder.targets import TARGETS
 from solofile.runtime.container import Bundle
@@ -142,7 +143,7 @@ def _check_output(output: Path, arguments: argparse.Namespace, old: Path | None 
 
 
 def _say(output: Path, manifest: Manifest, before: Manifest | None = None) -> None:
-    print(f"{output}: {byte_size(output.stat().st_size)}, {summary(manifest)}")
+    say(f"{output}: {byte_size(output.stat().st_size)}, {summary(manifest)}", output)
     if before is not None:
         versions = [f"solofile {one.solofile} with llama.cpp {one.llama_cpp.commit[:7]}" for one in (before, manifest)]
-        print(f"Runtime: {versions[0]} before, {versions[1]} now.")
+        say(f"Runtime: {versions[0]} before, {versions[1]} now.")

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from solofile.builder import doctor_choice, inputs, native
+from solofile.builder import carried, doctor_choice, inputs, native
 from solofile.builder.errors import BuildError
 from solofile.builder.freezing import TOOLS
 from solofile.builder.libpython import base_python, library_origin
@@ -69,6 +69,9 @@ def examine(seen: doctor_choice.Seen) -> Iterator[Finding]:
     supported = machine.target in TARGETS
     yield Finding("target", machine.target, "" if supported else f"builds run on {', '.join(TARGETS)}")
     yield Finding("CPU features", seen.source, seen.fault)
+    if carried.executable() is not None:  # it compiles nothing
+        yield from _carried()
+        return
     yield Finding("compilers", f"{machine_jobs()} at once")
     yield _python()
     yield _pip()
@@ -79,6 +82,12 @@ def examine(seen: doctor_choice.Seen) -> Iterator[Finding]:
     yield _space()
     if supported:
         yield from _built(machine.target)
+
+
+def _carried() -> Iterator[Finding]:
+    for pack in carried.carried_packs():
+        with pack:
+            yield Finding("pack carried", carried.described(pack))
 
 
 def _python() -> Finding:

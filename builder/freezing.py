@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -46,28 +47,42 @@ LEFT_OUT = ("libreadline.so.8", "libtinfo.so.6", "libncursesw.so.6")
 
 
 @dataclass(frozen=True)
+class Program:
+    """What is frozen: ``lock`` names the packages, ``stage`` lays our own files out in an empty folder, from where
+    ``modules`` tells those that are taken for certain and ``datas`` the other files, by their place and their path."""
+
+    label: str
+    lock: str
+    stage: Callable[[Path], None]
+    modules: Callable[[Path], list[str]]
+    datas: Callable[[Path], list[tuple[str, str]]]
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Frozen:
-    """A frozen runtime: its folder, and the files of the system that PyInstaller took into it."""
+    """A frozen program: its folder, and the files of the system that PyInstaller took into it."""
 
     folder: Path
     system_files: tuple[Path, ...]
 
 
-def freeze(work: Path, progress: ProgressMaker) -> Frozen:
-    """Freeze the runtime into ``work``, an empty folder. Raises ToolError."""
+def freeze(work: Path, progress: ProgressMaker, program: Program | None = None) -> Frozen:
+    """Freeze a program, by default the runtime, into ``work``, an empty folder. Raises ToolError."""
     _check_tools()
-    freezer, site = inputs.site("freeze"), inputs.site("runtime")
+    program = program or RUNTIME
+    freezer, site = inputs.site("freeze"), inputs.site(program.lock)
     app = work / "app"
-    stage(app)
+    program.stage(app)
     collected = work / "collected.json"
     facts = {
         "name": NAME,
         "app": str(app),
         "site": str(site),
         "entry": str(app / f"{NAME}.py"),
-        "modules": _modules(app),
-        "datas": _page_files(app),
-        "excludes": EXCLUDES,
+        "modules": program.modules(app),
+        "datas": program.datas(app),
+        "excludes": program.excludes,
         "left_out": LEFT_OUT,
         "collected": str(collected),
     }
@@ -76,9 +91,7 @@ def freeze(work: Path, progress: ProgressMaker) -> Frozen:
     environment = _environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
     if find_library(freezer) is None:
         environment["LD_LIBRARY_PATH"] = str(fetch_library().parent)  # where PyInstaller looks as well
-    run_logged(
-        command, label="freezing the runtime", log=work / "freeze.log", progress=progress, environment=environment
-    )
+    run_logged(command, label=program.label, log=work / "freeze.log", progress=progress, environment=environment)
     cache = inputs.tools_folder()
     system = [Path(path) for path in json.loads(collected.read_text())]
     return Frozen(work / "dist" / NAME, tuple(path for path in system if cache not in path.parents))
@@ -87,8 +100,7 @@ def freeze(work: Path, progress: ProgressMaker) -> Frozen:
 def stage(app: Path) -> None:
     """Copy into ``app`` what of our own, and of the bindings, becomes part of a frozen runtime."""
     for name in ("runtime", "webui"):
-        _copy_package(Path(str(files(f"solofile.{name}"))), app / "solofile" / name)
-    (app / "solofile" / "__init__.py").touch()
+        copy_package(name, app)
     bindings = app / "llama_cpp"
     bindings.mkdir()
     (bindings / "__init__.py").touch()
@@ -106,9 +118,13 @@ def own_files() -> dict[str, Path]:
     return found
 
 
-def _copy_package(source: Path, target: Path) -> None:
+def copy_package(name: str, app: Path) -> None:
+    """Copy the Python files of ``solofile.<name>``, and of the page everything, into a staging folder."""
+    source = Path(str(files(f"solofile.{name}")))
+    (app / "solofile").mkdir(parents=True, exist_ok=True)
+    (app / "solofile" / "__init__.py").touch()
     for path in _package_files(source):
-        copy = target / path.relative_to(source)
+        copy = app / "solofile" / name / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
 
@@ -121,15 +137,18 @@ def _package_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not outside & set(path.parents))
 
 
-def _modules(app: Path) -> list[str]:
+def modules(app: Path, pattern: str = "*/**/*.py") -> list[str]:
     """The modules in the staging folder: also those that are imported late, or by name."""
-    paths = (path.relative_to(app).with_suffix("") for path in app.glob("*/**/*.py"))
+    paths = (path.relative_to(app).with_suffix("") for path in app.glob(pattern))
     return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__")
 
 
 def _page_files(app: Path) -> list[tuple[str, str]]:
     paths = (path for path in (app / "solofile" / "webui").rglob("*") if path.is_file() and path.suffix != ".py")
     return sorted((path.relative_to(app).as_posix(), str(path)) for path in paths)
+
+
+RUNTIME = Program("freezing the runtime", "runtime", stage, modules, _page_files, EXCLUDES)
 
 
 def _environment(work: Path, freezer: Path) -> dict[str, str]:

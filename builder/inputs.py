@@ -22,15 +22,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from solofile.builder.errors import ToolError
+from solofile.builder.errors import MissingTool, ToolError
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 
 LOCKS = Path(__file__).parent / "locks"
-
-
-STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -145,21 +142,22 @@ def _installed(folder_name: str, what: str, requirements: str) -> Path:
     if not folder.is_dir():
         with locked(cache_folder("tools") / f"{folder_name}.lock"):
             if not folder.is_dir():
-                _say(f"Fetching {what}")
-                with made_at(folder) as temporary:
-                    _pip("install", requirements, "--only-binary=:all:", "--no-compile", f"--target={temporary}")
+                with ticking(f"Fetching {what}"), made_at(folder) as temporary:
+                    options = ("--only-binary=:all:", "--no-compile", f"--target={temporary}")
+                    _pip(what, "install", requirements, *options)
     return folder
 
 
 def _sdist(sdist: Sdist) -> Path:
     path = cache_folder("downloads") / f"{sdist.stem}.tar.gz"
     if not path.is_file():
-        _say(f"Fetching {sdist.requirement} (the llama.cpp sources)")
+        what = f"{sdist.requirement} (the llama.cpp sources)"
         requirement = f"{sdist.requirement} --hash=sha256:{sdist.sha256}\n"
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, tempfile.TemporaryDirectory() as backend:
-            _write_backend(Path(backend), sdist)
+        with ticking(f"Fetching {what}"), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            backend = Path(folder, "backend")
+            _write_backend(backend, sdist)
             options = (f"--no-binary={sdist.project}", "--no-build-isolation", f"--dest={folder}")
-            _pip("download", requirement, *options, python_path=backend)
+            _pip(what, "download", requirement, *options, python_path=str(backend))
             Path(folder, path.name).replace(path)
     found = file_sha256(path)
     if found != sdist.sha256:
@@ -190,8 +188,7 @@ def _write_backend(folder: Path, sdist: Sdist) -> None:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar file with one top folder, so that its content becomes ``folder``."""
-    _say(f"Unpacking {archive.name}")
-    with made_at(folder) as temporary, tarfile.open(archive) as tar:
+    with ticking(f"Unpacking {archive.name}"), made_at(folder) as temporary, tarfile.open(archive) as tar:
         tar.extraction_filter = getattr(tarfile, "data_filter", None)  # absent from early releases of 3.10 and 3.11
         for member in tar:
             inside = member.name.partition("/")[2]
@@ -202,25 +199,41 @@ def _unpack(archive: Path, folder: Path) -> None:
                 tar.extract(member, temporary)
 
 
-def _pip(command: str, requirements: str, *options: str, python_path: str = "") -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def _pip(what: str, command: str, requirements: str, *options: str, python_path: str = "") -> None:
+    with tempfile.TemporaryDirectory(dir=cache_folder("downloads")) as folder:
         path = Path(folder) / "requirements.txt"
         path.write_text(requirements)
-        show = ("--progress-bar=on",) if sys.stderr.isatty() else ("--quiet",)
-        common = ("--require-hashes", "--no-deps", "--disable-pip-version-check", "--no-input", *show)
-        environment = dict(os.environ)
+        common = ("--require-hashes", "--no-deps", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
+        environment = {**os.environ, "TMPDIR": folder}  # what it leaves when it is stopped goes with the folder
         if python_path:
             environment["PYTHONPATH"] = python_path
-        run_tool([sys.executable, "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+        said = run_tool([python(), "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+    if said is not None:
+        raise MissingTool(
+            f"{what} has to be fetched for this build, and pip could not ({said}): connect this machine to the package "
+            "index once, or build from a pack that was made elsewhere, with --pack."
+        )
 
 
-def run_tool(command: Sequence[str], environment: dict[str, str]) -> None:
-    """Run a program whose output goes to standard error; ToolError if it fails."""
-    done = subprocess.run(command, env=environment, stdout=STDERR, check=False)
-    if done.returncode:
-        name = " ".join(command[1:4]) if command[1] == "-m" else Path(command[0]).name
-        raise ToolError(f"“{name}” failed with code {done.returncode}; its messages are above.")
+def python() -> str:
+    """The Python that pip and PyInstaller run in. Raises MissingTool where solofile is an executable of its own."""
+    if getattr(sys, "frozen", False):
+        raise MissingTool(
+            "This solofile is one executable and compiles or fetches nothing by pip: use what it carries, give a pack "
+            "with --pack, or run a solofile that is installed for Python."
+        )
+    return sys.executable
 
 
-def _say(text: str) -> None:
-    Progress(text, None).note(text)
+def run_tool(command: Sequence[str], environment: dict[str, str]) -> str | None:
+    """Run a program to its end; None if it did well, else the last line of what it said."""
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            said = process.communicate()[0].decode("utf-8", "replace")
+        except BaseException:
+            process.terminate()  # and leaving the block waits for it
+            raise
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (lines[-1] if lines else f"code {process.returncode}") if process.returncode else None

@@ -72,7 +72,7 @@ def recall(look: Look) -> Digests | None:
         entry = json.loads(_path(build_cache(), look).read_bytes())
         digests = Digests(entry["sha256"], entry["crc32"])
         sound = entry["check"] == _check(look, digests)
-    except (OSError, ValueError, LookupError, TypeError):  # not there, or not what was written: hashed anew
+    except (OSError, BuildError, ValueError, LookupError, TypeError):  # no cache, or nothing of ours: hashed anew
         return None
     return digests if sound and _is_sha256(digests.sha256) else None
 

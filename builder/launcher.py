@@ -18,7 +18,7 @@ from solofile.builder import inputs
 from solofile.builder.errors import ToolError
 from solofile.builder.hashing import folder_digests
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 from solofile.builder.targets import find_target
 
 NAME = "launcher"
@@ -46,8 +46,7 @@ def build_launcher(target: str) -> Path:
     if not (folder / NAME).is_file():
         with locked(cache_folder(NAME) / f"{folder.name}.lock"):
             if not (folder / NAME).is_file():
-                Progress(NAME, None).note(f"Compiling the launcher for {target}")
-                with made_at(folder) as temporary:
+                with ticking(f"Compiling the launcher for {target}"), made_at(folder) as temporary:
                     _compile(triple, temporary / NAME)
     return folder / NAME
 

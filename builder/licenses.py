@@ -27,6 +27,15 @@ def collect(system_files: Iterable[Path]) -> dict[str, bytes]:
     return dict(sorted(texts.items()))
 
 
+def collect_for(lock: str, system_files: Iterable[Path]) -> dict[str, bytes]:
+    """The license texts of a frozen program of ours without native libraries: the packages are those of ``lock``."""
+    zig = inputs.tool("ziglang") / "ziglang"
+    texts = {"solofile": _own(), "python": _python(), "pyinstaller": _of_project(inputs.site("freeze"), "pyinstaller")}
+    texts |= {name: _of_project(inputs.site(lock), name) for name in inputs.pins(lock)}
+    texts |= {"zig": (zig / "LICENSE").read_bytes()} | _system(system_files)
+    return dict(sorted(texts.items()))
+
+
 def _own() -> bytes:
     tree = Path(str(files("solofile.runtime"))).resolve().parent / "LICENSE"
     if tree.is_file():

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -26,7 +27,7 @@ from solofile.builder.libpython import base_python
 from solofile.builder.native import Native
 from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import build_cache, cache_folder, keep_newest, locked, mark_used
-from solofile.builder.progress import Progress
+from solofile.builder.progress import Progress, ticking
 from solofile.builder.targets import find_target
 from solofile.builder.tools import ProgressMaker
 from solofile.runtime.container import sums_path
@@ -59,7 +60,7 @@ def find_or_build(
     folder = _current(plain, launcher, lambda folder: _make(folder, plain, launcher, progress))
     if libraries.gpus:
         without = folder
-        folder = _current(libraries, launcher, lambda folder: _add_gpus(folder, without, libraries))
+        folder = _current(libraries, launcher, lambda folder: _add_gpus(folder, without, libraries, progress))
     return Pack.open(folder / "pack.zip")
 
 
@@ -91,17 +92,37 @@ def pack_key(libraries: Native, launcher: Path) -> str:
 
 
 def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMaker) -> None:
-    from solofile.builder import components, licenses
-
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
+    with _gone_if_stopped(folder):
+        _make_in(folder, work, libraries, launcher, progress)
+    shutil.rmtree(work)
+
+
+@contextlib.contextmanager
+def _gone_if_stopped(folder: Path) -> Iterator[None]:
+    """Remove what an interruption leaves in a pack's folder; after a failure its log is of use."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        if not (folder / "pack.zip").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _make_in(folder: Path, work: Path, libraries: Native, launcher: Path, progress: ProgressMaker) -> None:
+    from solofile.builder import components, licenses
+
     frozen = freezing.freeze(work, progress)
-    texts = licenses.collect(frozen.system_files)
+    with ticking("Collecting the licenses", progress):
+        texts = licenses.collect(frozen.system_files)
+        parts = components.collect(frozen.system_files, texts)
     sources = [*_runtime(frozen.folder, libraries), *_kernels(libraries)]
     sources += [PackSource(f"LICENSES/{name}.txt", text) for name, text in texts.items()]
-    sources.append(PackSource(components.MEMBER, components.collect(frozen.system_files, texts)))
+    sources.append(PackSource(components.MEMBER, parts))
     facts = PackFacts(
         target=libraries.target,
         requires=_requirement(sources),
@@ -109,12 +130,18 @@ def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMak
         llama_cpp=LlamaCpp(**inputs.llama_cpp_facts()),
         kernels=libraries.kernels,
     )
-    write_pack(folder / "pack.zip", facts=facts, launcher=launcher.read_bytes(), files=sources)
+    _pack(folder, facts, launcher.read_bytes(), sources, progress)
     (folder / "inputs.json").write_text(json.dumps(_stamps(frozen.system_files), indent=1) + "\n")
-    shutil.rmtree(work)
 
 
-def _add_gpus(folder: Path, without: Path, libraries: Native) -> None:
+def _pack(
+    folder: Path, facts: PackFacts, launcher: bytes, sources: Sequence[PackSource], progress: ProgressMaker
+) -> None:
+    with progress("Packing the runtime", len(sources), "files") as shown:
+        write_pack(folder / "pack.zip", facts=facts, launcher=launcher, files=sources, on_files=shown.update)
+
+
+def _add_gpus(folder: Path, without: Path, libraries: Native, progress: ProgressMaker) -> None:
     """Make a pack with GPU backends out of the one without any: the runtime need not be frozen once more."""
     folder.mkdir(parents=True, exist_ok=True)
     with Pack.open(without / "pack.zip") as plain:
@@ -124,7 +151,8 @@ def _add_gpus(folder: Path, without: Path, libraries: Native) -> None:
         sources += [PackSource(_member(libraries, gpu.path), gpu.path, 0o755) for gpu in libraries.gpus]
         sources += [PackSource(f"LICENSES/{gpu.name}-headers.txt", gpu.terms) for gpu in libraries.gpus if gpu.terms]
         facts = replace(plain.facts, gpus={gpu.name: gpu.facts for gpu in libraries.gpus})
-        write_pack(folder / "pack.zip", facts=facts, launcher=plain.read(LAUNCHER_NAME), files=sources)
+        with _gone_if_stopped(folder):
+            _pack(folder, facts, plain.read(LAUNCHER_NAME), sources, progress)
     shutil.copy2(without / "inputs.json", folder / "inputs.json")
 
 

@@ -17,6 +17,7 @@ from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import Document, load, shipped_folder, shipped_names, shipped_recipe
 from solofile.builder.recipe_keys import KEYS, LISTS, OPEN, TABLES
 from solofile.builder.recipe_pin import pin
+from solofile.builder.reporting import say
 from solofile.builder.sources import BundleSource, PathSource, describe
 from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
 from solofile.runtime.errors import InputError, UnknownName
@@ -67,7 +68,7 @@ def pin_recipe(arguments: argparse.Namespace) -> int:
     pinned = pin(find(arguments.recipe), arguments.output, force=arguments.force)
     models = "; ".join(f"{facts.architecture}, {facts.quantization}" for facts in pinned.facts)
     what = f"{models}, {byte_size(pinned.size)}"
-    print(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).")
+    say(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).", pinned.path, sha256=pinned.sha256)
     print(f"Build it with: solofile build {pinned.path}")
     return 0
 

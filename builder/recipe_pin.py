@@ -5,10 +5,10 @@ The recipe stays the user's text: lines are put in or replaced, and the result h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,9 +77,7 @@ def pin(path: Path, output: Path | None = None, *, force: bool = False, progress
     found = {one.table: [_first_look(part, progress) for part in one.parts] for one in spots}
     facts = _check_all(spots, found, progress)
     text = edited(read_text(path), changes(found), path)
-    if target.resolve() != path.resolve():
-        _copy_files(path, target)
-    with replacing(target) as file:
+    with _copied_files(path, target), replacing(target) as file:
         file.write(text.encode())
     parse_recipe(load(target))
     files = [one for several in found.values() for one in several]
@@ -236,16 +234,30 @@ def _tables(raw: Mapping[str, Any], table: str) -> list[Mapping[str, Any]]:
     return [entry.get(inner, {}) if inner else entry for entry in entries]
 
 
-def _copy_files(path: Path, target: Path) -> None:
-    """Put the files that a recipe names by path where its copy will look for them."""
-    raw = load_text(read_text(path), path)
-    for key in KEYS:
-        if key.kind not in ("path", "paths"):
-            continue
-        table, _, name = key.name.rpartition(".")
-        values = [one.get(name, []) for one in _tables(raw, table)]
-        for one in (path for value in values for path in ([value] if isinstance(value, str) else value)):
+@contextlib.contextmanager
+def _copied_files(path: Path, target: Path) -> Iterator[None]:
+    """Put the files that a recipe names by path where its copy will look for them, unless the block fails."""
+    copies: list[Path] = []
+    try:
+        for one in _named_files(path) if target.resolve() != path.resolve() else ():
             copy = target.parent / one
             if not copy.exists() and (path.parent / one).is_file():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path.parent / one, copy)
+                copies.append(copy)
+                with replacing(copy) as file:
+                    file.write((path.parent / one).read_bytes())
+        yield
+    except BaseException:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+        raise
+
+
+def _named_files(path: Path) -> Iterator[str]:
+    raw = load_text(read_text(path), path)
+    for key in KEYS:
+        if key.kind in ("path", "paths"):
+            table, _, name = key.name.rpartition(".")
+            for one in _tables(raw, table):
+                value = one.get(name, [])
+                yield from [value] if isinstance(value, str) else value

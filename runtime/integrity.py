@@ -72,10 +72,30 @@ def extract(
     """Write every part but the padding, and the manifest, below ``folder``, which is made or must be empty.
 
     With ``only`` nothing but these parts. The files, in order. Raises InputError for a folder that cannot be used,
-    DamagedBundle for a damaged part, which then is not left behind.
+    DamagedBundle for a damaged part, which then is not left behind. An interruption leaves nothing.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     _make_empty(folder)
     bundle.read_in_order()
+    try:
+        return _extracted(bundle, folder, on_bytes, only)
+    except KeyboardInterrupt:
+        _remove(bundle, folder, made)
+        raise
+
+
+def _remove(bundle: Bundle, folder: Path, made: list[Path]) -> None:
+    """Remove what an interrupted extraction has written, and the folders that it has ``made``, the inner ones first."""
+    paths = [folder / name for name in (*bundle.parts, MANIFEST_NAME)]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    inside = {parent for path in paths for parent in path.parents if folder in parent.parents}
+    for one in [*sorted(inside, key=lambda path: len(path.parts), reverse=True), *made]:
+        with contextlib.suppress(OSError):  # not there yet, or somebody has put something in
+            one.rmdir()
+
+
+def _extracted(bundle: Bundle, folder: Path, on_bytes: OnBytes | None, only: Set[str] | None) -> list[Path]:
     written = []
     done = 0
     for part in bundle.parts.values():

@@ -25,14 +25,7 @@ from solofile.runtime.container import Bundle
 from solofile.runtime.integrity import verify
 from solofile.runtime.manifest import Manifest
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tests build into a fresh current folder."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def manifest_of(path: Path) -> Manifest:
@@ -273,14 +266,14 @@ def test_stopped_build_leaves_nothing(
     command = [sys.executable, "-c", program, "build", str(model), "--pack", str(pack_path)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 1 << 20 for path in folder.glob(".*.part")):
+    while not any(path.stat().st_size > 1 << 20 for path in folder.glob(".*.solofile.part")):
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == code, error
-    assert "Traceback" not in error
+    assert error == "solofile: stopped; nothing half done is left.\n"
     assert [path.name for path in folder.iterdir()] == ["m.gguf"]
 
 

@@ -19,13 +19,7 @@ from solofile.runtime.errors import DamagedBundle
 from solofile.runtime.integrity import verify
 from solofile.runtime.manifest import LlamaCpp, Manifest
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
