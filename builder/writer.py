@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from solofile.builder.copying import Digests, SourceFault, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
+from solofile.builder.polyglot import polyglot
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
 from solofile.runtime.container import comment_of
 from solofile.runtime.manifest import (
@@ -105,12 +107,14 @@ def finish(writer: ArchiveWriter, manifest: Manifest) -> None:
 
 
 def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
-    (pack,) = packs  # one launcher for several targets is a format of its own
-    data = pack.read(LAUNCHER_NAME)
-    if not data:
-        raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
+    """The one pack's launcher, or one made of those of several."""
+    launchers = {pack.facts.target: pack.read(LAUNCHER_NAME) for pack in packs}
+    for pack in packs:
+        if not launchers[pack.facts.target]:
+            raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
+    data = polyglot(launchers) if len(launchers) > 1 else next(iter(launchers.values()))
     write_all(output, data)
-    return Part(LAUNCHER_PART, 0, len(data), len(data), pack.launcher.sha256)
+    return Part(LAUNCHER_PART, 0, len(data), len(data), hashlib.sha256(data).hexdigest())
 
 
 def _add_packs(

@@ -88,6 +88,15 @@ pub fn open(arena: std.mem.Allocator, self: os.self.Self) Failure!Archive {
     return archive;
 }
 
+/// Whether the file ends as a bundle does.
+pub fn hasEnd(self: os.self.Self) bool {
+    var end: [end_size]u8 = undefined;
+    const size = (os.files.fstat(self.handle) catch return false).size;
+    if (size < end_size) return false;
+    const n = os.files.readAt(self.handle, &end, size - end_size) catch return false;
+    return n == end_size and u32At(&end, 0) == 0x06054b50 and std.mem.startsWith(u8, end[22..], comment_prefix);
+}
+
 fn unreadable(path: []const u8, err: os.files.Error) say.Refusal {
     return say.refuse(say.failure, "{s} cannot be read ({s}); check the disk that it is on.", .{ path, os.files.why(err) });
 }

@@ -51,6 +51,7 @@ const dropped = [_][]const u8{
     "SOLOFILE_CACHE_DIR",
     "SOLOFILE_CHILD",
     "SOLOFILE_CRASH",
+    "SOLOFILE_FILE",
     "SOLOFILE_LAUNCHER_PID",
 };
 const dropped_prefixes = [_][]const u8{

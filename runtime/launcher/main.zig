@@ -10,6 +10,7 @@ const signature = @import("signature.zig");
 const store = @import("store.zig");
 const sums = @import("sums.zig");
 const supervise = @import("supervise.zig");
+const universal = @import("universal.zig");
 
 // Zig's own start-up and panic code would bring its whole I/O layer; the launcher needs none of it.
 pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signal_stack_size = null };
@@ -43,7 +44,7 @@ fn outOfMemory() u8 {
 fn run(arguments: []const [*:0]const u8, block: environment.Block) (say.Refusal || error{OutOfMemory})!u8 {
     var arena_state: std.heap.ArenaAllocator = .init(std.heap.page_allocator);
     const arena = arena_state.allocator();
-    const self = try openSelf(arena, arguments);
+    const self = try universal.bundleOf(arena, try openSelf(arena, arguments), block);
     const opened = try archive.open(arena, self);
     try signature.check(arena, opened, arguments);
     const pack = try sums.open(arena, opened);

@@ -22,7 +22,12 @@ pub fn open(arena: std.mem.Allocator, argv0: []const u8) Failure!Self {
         if (there.dev != here.dev or there.ino != here.ino) return error.NotFound;
         return .{ .handle = handle, .path = path };
     } else |_| {}
-    const path = try resolve(arena, startedAs(argv0));
+    return openNamed(arena, startedAs(argv0));
+}
+
+/// Opens the file of that name.
+pub fn openNamed(arena: std.mem.Allocator, name: []const u8) Failure!Self {
+    const path = try resolve(arena, name);
     return .{ .handle = try files.openRead(path), .path = path };
 }
 
