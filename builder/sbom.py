@@ -40,7 +40,9 @@ def sbom(bundle: Bundle) -> str:
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, bundle.digest)}",
         "version": 1,
         "metadata": {
-            "tools": {"components": [{"type": "application", "name": "solofile", "version": bundle.manifest.solofile}]},
+            "tools": {
+                "components": [{"type": "application", "name": "solofile", "version": bundle.manifest.solofile}]
+            },
             "component": _bundle(bundle),
         },
         "components": components,
