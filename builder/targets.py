@@ -26,6 +26,7 @@ class Target:
 
 TARGETS = {
     "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
+    "windows-x86_64": Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), ()),
 }
 
 
