@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
     for name, run, text in (
         ("native", commands.native_build, "compile the native libraries"),
-        ("pack", commands.pack_build, "freeze the runtime into a pack"),
+        ("pack", commands.pack_build, "make a pack: the runtime with its libraries"),
     ):
         inner = _add(group, name, None, text).add_subparsers(metavar="build", required=True, dest="step")
         command = _add(inner, "build", run, f"{text}, unless that is done")
@@ -105,6 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_parts(command)
         if name == "pack":
             _add_backend(command)
+            text = "how the Python part is made (default: assembled, for whatever Linux has glibc 2.17)"
+            command.add_argument("--freezer", metavar="assembled|pyinstaller", help=text)
+            text = "assemble it from this install_only archive of python-build-standalone"
+            command.add_argument("--cpython", metavar="FILE|URL#SHA256", help=text)
         if name == "native":
             text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
             command.add_argument("--reference", action="store_true", help=text)

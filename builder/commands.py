@@ -83,7 +83,8 @@ def pack_build(arguments: argparse.Namespace) -> int:
     from solofile.builder.pack import find_or_build
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
-    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
+    source = {"freezer": arguments.freezer, "cpython": arguments.cpython}
+    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend, **source) as pack:
         print(pack.path)
     return 0
 

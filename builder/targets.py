@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from solofile.runtime.errors import UnknownName
+from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.kernels import BASE, X86, able
+from solofile.runtime.kernels import ARM_LINUX, BASE, BASE_ARM_LINUX, X86, able
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,22 @@ class Target:
     system_name: str
     processor: str
     kernels: tuple[str, ...]
+    base: str
+    """The kernel that runs on each of its CPUs."""
     gpus: tuple[str, ...]
     """The GPU backends that can be built for it."""
 
 
+_ARM_LINUX = tuple(name for name in ARM_LINUX if name != "armv9.2_1")
+"""Without the one that has SME and lacks SVE2: LLVM takes the one to imply the other, and no such CPU runs Linux."""
+
 TARGETS = {
-    "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
-    "windows-x86_64": Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), ()),
+    target.name: target
+    for target in (
+        Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), BASE, ("vulkan",)),
+        Target("linux-aarch64", "aarch64-linux-gnu.2.17", "Linux", "aarch64", _ARM_LINUX, BASE_ARM_LINUX, ()),
+        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
+    )
 }
 
 
@@ -46,12 +55,17 @@ def find_kernels(target: Target, wanted: str) -> tuple[str, ...]:
     if wanted == "all":
         return tuple(sorted(target.kernels))
     if wanted == "host":
+        if target.name != host_target():
+            raise InputError(
+                f"The kernels of host are those of this machine, which is {host_target()} and not {target.name}: name "
+                "them, or take all."
+            )
         return host_kernels(target, detect().features)
     names = {name.strip() for name in wanted.split(",") if name.strip()}
     for name in sorted(names):
         if name not in target.kernels:
             raise UnknownName("kernel", name, (*target.kernels, "all", "host"))
-    return tuple(sorted(names | {BASE}))
+    return tuple(sorted(names | {target.base}))
 
 
 def find_gpus(target: Target, wanted: str) -> tuple[str, ...]:
@@ -65,4 +79,4 @@ def find_gpus(target: Target, wanted: str) -> tuple[str, ...]:
 
 def host_kernels(target: Target, features: Iterable[str]) -> tuple[str, ...]:
     """The base kernel and the fastest one for a CPU with these features."""
-    return tuple(sorted({BASE, *able(target.kernels, frozenset(features))[:1]}))
+    return tuple(sorted({target.base, *able(target.kernels, frozenset(features))[:1]}))
