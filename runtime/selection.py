@@ -12,6 +12,7 @@ from solofile.runtime.companions import companions
 from solofile.runtime.engine import Member
 from solofile.runtime.errors import InputError
 from solofile.runtime.kernel_path import Choice, Known, Offer, Outcome, Wishes
+from solofile.runtime.library_names import library_file
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -199,7 +200,7 @@ def _libraries(ground: Ground, variant: str, backend: str, say: Say) -> Librarie
 
 def library(place: Place, target: str, name: str, say: Say) -> tuple[Path, Lock | None]:
     """The library of a backend (``cpu-haswell``, ``vulkan``), in the cache, and its lock."""
-    file = f"libggml-{name}.so"
+    file = library_file(f"ggml-{name}", target)
     part = place.bundle.part(f"native/{target}/{file}")
     wanted = cache.Wanted(file, part.sha256, part.size)
     return cache.ensure_library(place.cache, wanted, lambda: place.bundle.open_part(part), say)

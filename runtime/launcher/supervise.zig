@@ -7,7 +7,7 @@ const crash = @import("crash.zig");
 const environment = @import("environment.zig");
 const Allocator = std.mem.Allocator;
 
-pub const program = "solofile-runtime";
+pub const program = "solofile-runtime" ++ os.process.program_suffix;
 
 pub const Job = struct {
     bundle: [:0]const u8,
@@ -70,7 +70,7 @@ fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {
         .crash = crashed,
     });
     const path = try std.fs.path.joinZ(arena, &.{ job.folder, program });
-    const child = os.process.start(path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);
+    const child = os.process.start(arena, path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);
     var asked_at: ?u64 = null;
     while (true) switch (os.process.nextEvent(child)) {
         .asked_to_stop => asked_at = os.process.ticks(),
@@ -90,8 +90,9 @@ fn argumentsOf(arena: Allocator, job: Job) error{OutOfMemory}![*:null]const ?[*:
     return result.ptr;
 }
 
-fn notStarted(path: []const u8, err: os.process.StartError) say.Refusal {
+fn notStarted(path: []const u8, err: os.process.StartError) Failure {
     return switch (err) {
+        error.OutOfMemory => error.OutOfMemory,
         error.ExecDenied => say.refuse(
             say.failure,
             "{s} may not be executed (noexec or a security policy); set SOLOFILE_CACHE to a folder that programs can be started from.",

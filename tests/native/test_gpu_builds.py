@@ -117,5 +117,5 @@ def test_names() -> None:
 
 
 def test_a_library_of_a_gpu_has_its_name() -> None:
-    library = GpuLibrary("cuda", Path(gpu.gpu_file("cuda")), "", Gpu("", (), ()))
+    library = GpuLibrary("cuda", Path(gpu.gpu_file("cuda", "linux-x86_64")), "", Gpu("", (), ()))
     assert library.path.name == "libggml-cuda.so"
