@@ -16,11 +16,10 @@ from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.inspect import summary
 from solofile.builder.model_words import is_remote, model_source
-from solofile.builder.packfile import Pack
+from solofile.builder.pack_choice import expanded, find_packs
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import read_recipe
 from solofile.builder.recipe_document import shipped_recipe
-from solofile.builder.targets import find_gpus, find_target
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -113,7 +112,7 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "name": arguments.name,
         "title": arguments.title,
         "output": arguments.output,
-        "targets": tuple(arguments.target),
+        "targets": expanded(arguments.target),
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
@@ -140,39 +139,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         parse_options(arguments)
     except InputError as error:
         raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-
-
-def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
-    """The packs for what is asked for; ``pack`` is one that was given."""
-    targets = wanted.targets
-    if len(targets) > 1:
-        raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
-    if pack is None:
-        from solofile.builder.pack import find_or_build
-
-        target = targets[0] if targets else None
-        return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
-    opened = Pack.open(pack)
-    try:
-        _check_pack(opened, wanted)
-    except InputError:
-        opened.close()
-        raise
-    return [opened]
-
-
-def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
-    """A pack that was given has to be what else was asked for: nothing is added to it."""
-    facts = pack.facts
-    if wanted.targets and wanted.targets[0] != facts.target:
-        targets = f"{facts.target} and not for {wanted.targets[0]}"
-        raise BadInput(f"The pack {pack.path} is for {targets}: give another --pack.")
-    if wanted.backends:
-        raise BadInput("--backend does not go with --pack: give it to “solofile pack build”, which makes the pack.")
-    for name in find_gpus(find_target(facts.target), wanted.gpu):
-        if name not in facts.gpus:
-            remedy = "make one that does by “solofile pack build”, or build without --pack"
-            raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
 def text_of(given: str) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
-from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
+from solofile.builder.commands import check_arguments, text_of, words_of
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
+from solofile.builder.pack_choice import find_packs
 from solofile.builder.progress import byte_size
 from solofile.builder.sources import PathSource
 from solofile.builder.targets import TARGETS

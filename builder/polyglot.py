@@ -177,9 +177,9 @@ class _Program:
         raise PackError("The launcher for Windows has a debug directory outside its sections: build its pack again.")
 
 
-def _u16(data: bytes, at: int) -> int:
+def _u16(data: bytes | bytearray, at: int) -> int:
     return int(struct.unpack_from("<H", data, at)[0])
 
 
-def _u32(data: bytes, at: int) -> int:
+def _u32(data: bytes | bytearray, at: int) -> int:
     return int(struct.unpack_from("<I", data, at)[0])

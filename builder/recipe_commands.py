@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.errors import BadRecipe
+from solofile.builder.pack_choice import expanded, share
 from solofile.builder.progress import byte_size
 from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import Document, load, shipped_folder, shipped_names, shipped_recipe
@@ -85,10 +86,10 @@ def check_recipe(recipe: Recipe) -> None:
         parse_options(recipe.arguments)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
-    targets = [find_target(name) for name in recipe.targets or (None,)]
-    for target in targets:
-        find_kernels(target, recipe.kernels)
-        find_gpus(target, recipe.gpu)
+    targets = expanded(recipe.targets) or (find_target().name,)
+    for name in targets:
+        find_kernels(find_target(name), share(name, targets, "kernels", recipe.kernels))
+        find_gpus(find_target(name), share(name, targets, "gpus", recipe.gpu))
     sources = [
         recipe.source,
         *(one.source for one in recipe.adapters),
