@@ -45,7 +45,7 @@ def unpacked(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_that_a_bundle_needs_is_there(opened: Pack) -> None:
     names = set(opened.members)
-    assert {f"runtime/{TARGET}/native/{name}" for name in native.CORE.values()} <= names
+    assert {f"runtime/{TARGET}/native/{name}" for name in native.core_files(TARGET)} <= names
     assert {f"native/{TARGET}/libggml-cpu-{name}.so" for name in ("x64", "haswell")} <= names
     assert {f"runtime/{TARGET}/solofile-runtime", f"runtime/{TARGET}.sums", "launcher"} <= names
     assert f"runtime/{TARGET}/_internal/solofile/webui/index.html" in names

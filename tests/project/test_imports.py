@@ -34,6 +34,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "hardware_windows",
     "kernel_path",
     "kernels",
+    "library_names",
     "measured",
     "memory",
     "memory_text",
