@@ -7,7 +7,7 @@
 #include <string>
 
 #if defined(_WIN32)
-#    include "ggml-backend-impl.h"
+#    include "ggml/src/ggml-backend-impl.h"
 
 #    ifndef NOMINMAX
 #        define NOMINMAX
