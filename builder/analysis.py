@@ -47,7 +47,8 @@ def analyse(work: Path, progress: ProgressMaker) -> Used:
     }
     command: list[str | Path] = [base_python(), "-S", "-m", "PyInstaller", "--noconfirm", "--log-level=INFO"]
     command += [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}", SPEC]
-    environment = freezing.tool_environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
+    environment = freezing.tool_environment(work, freezer) | freezing.python_library(freezer)
+    environment["SOLOFILE_FREEZE"] = json.dumps(facts)
     log = work / "analysis.log"
     run_logged(command, label="analysing the runtime", log=log, progress=progress, environment=environment)
     page = tuple((name, Path(path)) for name, path in freezing.page_files(app))

@@ -78,17 +78,6 @@ def native_build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def pack_build(arguments: argparse.Namespace) -> int:
-    """``solofile pack build``."""
-    from solofile.builder.pack import find_or_build
-
-    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
-    source = {"freezer": arguments.freezer, "cpython": arguments.cpython}
-    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend, **source) as pack:
-        print(pack.path)
-    return 0
-
-
 def doctor(arguments: argparse.Namespace) -> int:
     """``solofile doctor``."""
     from solofile.builder.doctor import doctor_command
@@ -152,8 +141,12 @@ def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
 
         target = targets[0] if targets else None
         return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
-    opened = Pack.open(pack)
+    from solofile.builder.pack_store import check_release
+    from solofile.builder.pack_store import opened as opened_pack
+
+    opened = opened_pack(pack)
     try:
+        check_release(opened)
         _check_pack(opened, wanted)
     except InputError:
         opened.close()

@@ -82,7 +82,7 @@ def freeze(work: Path, progress: ProgressMaker) -> Frozen:
     }
     command: list[str | Path] = [base_python(), "-S", "-m", "PyInstaller", "--noconfirm", "--log-level=INFO"]
     command += [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}", SPEC]
-    environment = tool_environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
+    environment = tool_environment(work, freezer) | python_library(freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
     run_logged(
         command, label="freezing the runtime", log=work / "freeze.log", progress=progress, environment=environment
     )
@@ -145,15 +145,17 @@ def tool_environment(work: Path, freezer: Path) -> dict[str, str]:
     # LD_PRELOAD too: ldd names what it loads, and PyInstaller would take that for a library of the program.
     dropped = ("PYTHON", "PYINSTALLER", "LD_PRELOAD", "LD_AUDIT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    kept |= {
+    return kept | {
         "PYTHONPATH": str(freezer),
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": "315532800",
         "PYINSTALLER_CONFIG_DIR": str(work / "config"),
     }
-    if find_library(freezer) is None:
-        kept["LD_LIBRARY_PATH"] = str(fetch_library().parent)  # where PyInstaller looks as well
-    return kept
+
+
+def python_library(freezer: Path) -> dict[str, str]:
+    """What has to be in the environment of PyInstaller for it to find Python's shared library. Raises ToolError."""
+    return {} if find_library(freezer) else {"LD_LIBRARY_PATH": str(fetch_library().parent)}
 
 
 def _check_tools() -> None:
