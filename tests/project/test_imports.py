@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
     "arm",
+    "authenticode",
     "bridge",
     "choice",
     "choose_cpu",
