@@ -40,6 +40,9 @@ def build(arguments: argparse.Namespace) -> int:
     request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    if built.apart is not None:
+        size = byte_size(built.apart.stat().st_size)
+        print(f"{built.apart}: {size}, its model: keep both files together, in one folder.")
     sign(built.path)
     return 0
 
@@ -106,6 +109,7 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
+        "split": arguments.split,
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:

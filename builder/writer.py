@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
-from solofile.builder.copying import Digests, SourceFault, write_all
+from solofile.builder.copying import Digests, SourceFault, copy_file, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
+from solofile.runtime.beside import EDGE
 from solofile.runtime.container import comment_of
 from solofile.runtime.manifest import (
     FORMAT,
     LAUNCHER_PART,
     MANIFEST_NAME,
+    Beside,
     Launcher,
     LlamaCpp,
     Manifest,
@@ -66,18 +69,33 @@ class BundlePlan:
         return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
 
 
-def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None]) -> Manifest:
+@dataclass(frozen=True)
+class Apart:
+    """The file that the model is written to, empty and open for reading and writing; the name that it will have."""
+
+    file: io.FileIO
+    name: str
+
+
+def write_bundle(
+    plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None], apart: Apart | None = None
+) -> Manifest:
     """Write the bundle of ``plan`` into the empty ``output``, open for reading and writing; its manifest.
 
-    ``on_bytes`` is told the bytes written so far. Raises PackError for a damaged pack, BadModel for a model that
+    ``apart`` is for the one model of a bundle that is written as two files. ``on_bytes`` is told the bytes written so
+    far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
     writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
-    _add_models(writer, plan.models, on_bytes)
+    beside: tuple[Beside, ...] = ()
+    if apart is None:
+        _add_models(writer, plan.models, on_bytes)
+    else:
+        beside = _write_apart(plan.models, apart, writer.position, on_bytes)
     _add_companions(writer, plan.companions, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
-    manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
+    manifest = replace(_manifest(plan, [launcher, *writer.parts], writer.packed), beside=beside)
     finish(writer, manifest)
     on_bytes(output.tell())
     return manifest
@@ -149,6 +167,24 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
             raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
         if part.size != one.model.size:
             raise _changed(one)
+
+
+def _write_apart(
+    models: Sequence[ModelFile], apart: Apart, start: int, on_bytes: Callable[[int], None]
+) -> tuple[Beside, ...]:
+    (one,) = models  # what does not fit into one file is one model
+    with open_raw(one.source) as source:
+        offset, size = one.span or Span(0, one.model.size)
+        try:
+            report = functools.partial(_report, on_bytes, start)
+            digests = copy_file(source, size, apart.file, 0, report, start=offset)
+        except SourceFault as error:
+            raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
+    apart.file.seek(0)
+    first = apart.file.read(EDGE)
+    apart.file.seek(max(0, size - EDGE))
+    ends = hashlib.sha256(first + apart.file.read(EDGE)).hexdigest()
+    return (Beside(one.model.path, apart.name, size, digests.sha256, ends),)
 
 
 def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], None]) -> Part:

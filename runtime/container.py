@@ -10,9 +10,10 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from solofile.runtime import authenticode
+from solofile.runtime import authenticode, beside
 from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
 from solofile.runtime.layout import (
@@ -59,7 +60,8 @@ class Bundle:
         self.manifest = manifest
         self.manifest_bytes = manifest_bytes
         self.members = MappingProxyType(dict(members))
-        self.parts = MappingProxyType({part.path: part for part in manifest.parts})
+        self.parts = MappingProxyType({part.path: part for part in (*manifest.parts, *beside.parts(manifest))})
+        self._beside = {one.path: one for one in manifest.beside}
         self.certificates = certificates
         self._descriptor = descriptor
 
@@ -97,6 +99,8 @@ class Bundle:
         ``on_packed`` is given the bytes of a deflated part as they lie in the file.
         """
         found = self.part(part)
+        if found.path in self._beside:
+            return self._verified(found, beside.chunks(self.path, self._beside[found.path]))
         if found.path == LAUNCHER_PART:
             chunks: Iterator[bytes] = self._stored_bytes(found.path, found.offset, found.stored)
             if self.certificates is not None:
@@ -112,6 +116,13 @@ class Bundle:
         """Offset in the file of a part's first byte, its local header checked; what is mapped in place starts here."""
         found = self.part(part)
         return 0 if found.path == LAUNCHER_PART else self._checked(found.path).data_offset
+
+    def place(self, part: str | Part) -> tuple[Path, int]:
+        """The file in which a part lies as it is, and the offset of its first byte there."""
+        found = self.part(part)
+        if found.path in self._beside:
+            return beside.place(self.path, self._beside[found.path]), 0
+        return Path(self.path), self.data_offset(found)
 
     def part(self, part: str | Part) -> Part:
         """The part of that path, or UnknownName with the nearest."""
@@ -238,6 +249,7 @@ def _open(path: str, descriptor: int) -> Bundle:
     check_roots(path, members)
     check_parts(path, members, manifest)
     check_models(path, manifest, by_path)
+    beside.check(path, manifest)
     digest = end.comment[len(COMMENT_PREFIX) :].decode()
     return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest, certificates)
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
     "arm",
     "authenticode",
+    "beside",
     "bridge",
     "choice",
     "choose_cpu",

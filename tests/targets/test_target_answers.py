@@ -124,6 +124,31 @@ def test_it_answers_from_an_awkward_place(
     assert "Paris" in done.stdout, done.stderr
 
 
+def test_a_split_bundle_needs_both_its_files(
+    runner: Runner, target_pack: Path, target_cache: Path, solofile: list[str], tmp_path: Path
+) -> None:
+    bundle, model = tmp_path / "split.exe", tmp_path / "split.gguf"
+    command = [*solofile, "build", "smollm2-135m.toml", "--pack", str(target_pack), "-o", str(bundle), "--split", "90m"]
+    built = subprocess.run(command, check=True, timeout=600, capture_output=True, text=True)
+    assert "keep both files together" in built.stdout
+    assert model.stat().st_size == 98_362_432 and bundle.stat().st_size < 40_000_000
+    done = runner.run(bundle, "-p", QUESTION, cache=target_cache)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Paris" in done.stdout
+    assert " is whole: " in runner.run(bundle, "--verify", cache=target_cache).stdout
+    with model.open("r+b") as file:
+        file.write(b"X")
+    done = runner.run(bundle, "-p", QUESTION, cache=target_cache)
+    assert done.returncode == 2
+    assert "it is not the file that belongs to split.exe" in done.stderr
+    os.truncate(model, 1000)
+    assert "it has 1000 bytes in place of 98362432" in runner.run(bundle, "-p", "x", cache=target_cache).stderr
+    model.unlink()
+    done = runner.run(bundle, "-p", QUESTION, cache=target_cache)
+    assert done.returncode == 2
+    assert "needs split.gguf beside it" in done.stderr and "keep both files together" in done.stderr
+
+
 def test_a_damaged_file_is_refused(runner: Runner, target_bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "damaged.exe"
     shutil.copy2(target_bundle, copy)
