@@ -72,7 +72,8 @@ def examine(seen: doctor_choice.Seen) -> Iterator[Finding]:
     yield Finding("compilers", f"{machine_jobs()} at once")
     yield _python()
     yield _pip()
-    yield _freezing(machine.target)
+    yield _binutils()
+    yield _source(machine.target)
     yield _gpu()
     yield _space()
     if supported:
@@ -87,13 +88,17 @@ def _python() -> Finding:
         return Finding("python", text, str(error))
 
 
-def _freezing(target: str) -> Finding:
-    """Where the Python part of packs comes from. binutils are for PyInstaller's own freeze alone."""
+def _binutils() -> Finding:
+    missing = [name for name in TOOLS if not shutil.which(name)]
+    found = "there" if not missing else f"no {', no '.join(missing)}"
+    return Finding("binutils", found, "install binutils" if missing else "")
+
+
+def _source(target: str) -> Finding:
+    """Where the Python part of packs comes from."""
     if cpython_wheels.available(target):
         return Finding("Python of packs", f"{cpython_wheels.MINOR} from the package index, for glibc 2.17")
-    missing = [name for name in TOOLS if not shutil.which(name)]
-    found = "this machine's, with binutils" if not missing else f"this machine's, and no {', no '.join(missing)}"
-    return Finding("Python of packs", found, "install binutils" if missing else "")
+    return Finding("Python of packs", "this one, for systems with a glibc as new as this one's")
 
 
 def _pip() -> Finding:
