@@ -34,6 +34,7 @@ class Used:
 
 def analyse(work: Path, progress: ProgressMaker) -> Used:
     """Analyse the runtime in ``work``, an empty folder that has to stay while the answer is used. Raises ToolError."""
+    freezing.check_tools()
     freezer, site = inputs.site("freeze"), inputs.site("runtime")
     app, found = work / "app", work / "found.json"
     freezing.stage(app)

@@ -42,8 +42,8 @@ EXCLUDES = (
 )
 """Modules that nothing in the runtime uses, but that something in the standard library or a package could import."""
 
-TOOLS = ("objcopy", "strip", "ldd")
-"""The programs that PyInstaller runs."""
+TOOLS = ("objcopy", "objdump", "strip", "ldd")
+"""The programs that PyInstaller runs, or will not begin without."""
 
 LEFT_OUT = ("libreadline.so.8", "libtinfo.so.6", "libncursesw.so.6")
 
@@ -64,7 +64,7 @@ class Frozen:
 
 def freeze(work: Path, progress: ProgressMaker) -> Frozen:
     """Freeze the runtime into ``work``, an empty folder. Raises ToolError."""
-    _check_tools()
+    check_tools()
     freezer, site = inputs.site("freeze"), inputs.site("runtime")
     app = work / "app"
     stage(app)
@@ -158,7 +158,8 @@ def python_library(freezer: Path) -> dict[str, str]:
     return {} if find_library(freezer) else {"LD_LIBRARY_PATH": str(fetch_library().parent)}
 
 
-def _check_tools() -> None:
+def check_tools() -> None:
+    """Raises ToolError for a program that PyInstaller needs and that is not there."""
     for name in TOOLS:
         if not shutil.which(name):
             raise ToolError(f"PyInstaller needs the program {name}, which is not there: install binutils.")

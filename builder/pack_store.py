@@ -127,6 +127,7 @@ def _other_release(pack: Pack) -> str:
     facts = pack.facts
     if facts.solofile != __version__:
         return f"it was made by solofile {facts.solofile}, and this is {__version__}"
-    if facts.llama_cpp.commit != inputs.LLAMA_CPP_COMMIT:
-        return f"it holds llama.cpp {facts.llama_cpp.commit[:7]}, and this is {inputs.LLAMA_CPP_COMMIT[:7]}"
+    held, own = facts.llama_cpp.commit[:7], inputs.LLAMA_CPP_COMMIT[:7]
+    if held != own:
+        return f"it holds llama.cpp {held}, and this is {own}"
     return ""

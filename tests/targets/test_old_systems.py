@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,9 @@ def test_nothing_but_its_glibc(old_debian: Path, smollm2_bundle: Path, tmp_path:
             shutil.copyfile(path, libraries / path.name)
             (libraries / path.name).chmod(0o755)
     loader = old_debian / "lib" / "x86_64-linux-gnu" / "ld-2.31.so"
-    (tmp_path / "lib64").mkdir()
+    for folder in ("lib64", "dev"):
+        (tmp_path / folder).mkdir()
+    os.mknod(tmp_path / "dev" / "urandom", stat.S_IFCHR | 0o666, os.makedev(1, 9))
     shutil.copy2(loader, tmp_path / "lib64" / "ld-linux-x86-64.so.2")
     with with_proc(tmp_path):
         done = run_in(tmp_path, smollm2_bundle, *QUESTION)
