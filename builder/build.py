@@ -16,6 +16,7 @@ from solofile.builder.errors import BadInput, BadRecipe, BadSource
 from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
+from solofile.builder.own_launcher import read_launcher
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
@@ -38,6 +39,8 @@ class BuildRequest(Recipe):
     force: bool = False
     split: str | None = None
     """A size such as ``4g``: above it the model is written to a file of its own."""
+    launcher: Path | None = None
+    """A launcher in place of the pack's."""
 
 
 PackFinder = Callable[[BuildRequest], Sequence[Pack]]
@@ -68,10 +71,12 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     model = model_entry(facts, Path(fetched.name), spdx)
     companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
+        packs = [stack.enter_context(pack) for pack in find_packs(request)]
+        launcher = read_launcher(request.launcher, [one.facts.target for one in packs]) if request.launcher else None
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request)],
+            packs=packs,
             models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
@@ -79,9 +84,10 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             licenses=licenses,
             companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
+            launcher=launcher,
         )
         checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
-        limit = split_limit(request.split, [pack.facts.target for pack in plan.packs])
+        limit = split_limit(request.split, [pack.facts.target for pack in packs])
         apart = model_beside(output) if limit is not None and plan.estimated_size > limit else None
         if apart is not None:
             check_output(apart, force=request.force, model=fetched.path)

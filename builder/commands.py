@@ -110,6 +110,7 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
         "split": arguments.split,
+        "launcher": arguments.launcher,
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:

@@ -46,7 +46,7 @@ class BundlePlan:
     """Everything that decides the bytes of a bundle.
 
     ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``stamp`` is
-    ZIP's time.
+    ZIP's time, ``launcher`` is one in place of the packs' own.
     """
 
     name: str
@@ -59,6 +59,7 @@ class BundlePlan:
     licenses: Mapping[str, bytes] | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
+    launcher: bytes | None = None
 
     @property
     def estimated_size(self) -> int:
@@ -86,7 +87,7 @@ def write_bundle(
     far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
-    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
+    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes, plan.launcher)
     beside: tuple[Beside, ...] = ()
     if apart is None:
         _add_models(writer, plan.models, on_bytes)
@@ -107,9 +108,10 @@ def begin(
     stamp: int,
     output: io.FileIO,
     on_bytes: Callable[[int], None],
+    own_launcher: bytes | None = None,
 ) -> tuple[ArchiveWriter, Part]:
     """Write all that comes before the models: the writer that goes on from there, and the launcher."""
-    launcher = _write_launcher(packs, output)
+    launcher = _write_launcher(packs, output) if own_launcher is None else _write_own(own_launcher, output)
     writer = ArchiveWriter(output, stamp=stamp)
     _add_packs(writer, packs, licenses, on_bytes)
     return writer, launcher
@@ -129,6 +131,11 @@ def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
         raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
     write_all(output, data)
     return Part(LAUNCHER_PART, 0, len(data), len(data), pack.launcher.sha256)
+
+
+def _write_own(data: bytes, output: io.FileIO) -> Part:
+    write_all(output, data)
+    return Part(LAUNCHER_PART, 0, len(data), len(data), hashlib.sha256(data).hexdigest())
 
 
 def _add_packs(
