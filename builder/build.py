@@ -17,7 +17,7 @@ from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
 from solofile.builder.own_launcher import read_launcher
-from solofile.builder.packfile import Pack
+from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
@@ -25,8 +25,10 @@ from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, m
 from solofile.builder.splits import joined
 from solofile.builder.splitting import model_beside, split_limit
 from solofile.builder.tools import ProgressMaker
+from solofile.builder.windows_resources import Label, labelled
 from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
+from solofile.runtime.version import __version__
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -72,7 +74,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
         packs = [stack.enter_context(pack) for pack in find_packs(request)]
-        launcher = read_launcher(request.launcher, [one.facts.target for one in packs]) if request.launcher else None
+        launcher = _launcher(request, packs, title=request.title or facts.name or name, name=name)
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
@@ -110,6 +112,19 @@ def _write(
             for path, fetched in checked.items():
                 _check_hash(manifest, path, fetched)
     return manifest
+
+
+def _launcher(request: BuildRequest, packs: Sequence[Pack], *, title: str, name: str) -> bytes | None:
+    """The launcher, if it is not the packs' own as it is: given, or with what Windows shows of it."""
+    if request.launcher:
+        return read_launcher(request.launcher, [pack.facts.target for pack in packs])
+    if [pack.facts.target.partition("-")[0] for pack in packs] != ["windows"]:
+        return None
+    try:
+        icon = request.icon.read_bytes() if request.icon else None
+    except OSError as error:
+        raise BadInput(f"The icon {request.icon} cannot be read: {error.strerror}.") from error
+    return labelled(packs[0].read(LAUNCHER_NAME), Label(title, name, request.version or __version__, icon))
 
 
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:

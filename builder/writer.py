@@ -229,13 +229,17 @@ def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
 
 
 def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
+    targets = targets_of(plan.packs)
+    if plan.launcher is not None and len(targets) == 1:
+        own = Launcher(parts[0].size, parts[0].sha256)
+        targets = {name: replace(target, launcher=own) for name, target in targets.items()}
     return Manifest(
         format=FORMAT,
         solofile=__version__,
         llama_cpp=llama_cpp_of(plan.packs),
         name=plan.name,
         title=plan.title,
-        targets=targets_of(plan.packs),
+        targets=targets,
         models=tuple(one.model for one in plan.models),
         default_model=plan.default_model,
         system_prompt=plan.system_prompt,

@@ -6,15 +6,23 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runners import Runner, all_runners, prepared
 from solofile.builder import inputs
+from solofile.builder.build import BuildRequest, build_bundle
 from solofile.builder.errors import BadInput
 from solofile.builder.launcher import build_launcher
+from solofile.builder.packfile import Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import cache_folder
+from solofile.builder.progress import SilentProgress
+from solofile.builder.recipe import read_recipe
 from solofile.builder.windows_resources import Label, icons, labelled
+from solofile.runtime import integrity
+from solofile.runtime.container import Bundle
+from solofile.runtime.manifest import LlamaCpp
 
 IMAGES = (b"\x89PNG one image", b"\x89PNG a second image, larger")
 TITLE = "Mein Modell – 模型"
@@ -92,3 +100,23 @@ def test_the_same_label_gives_the_same_bytes(launcher: bytes) -> None:
 def test_what_is_no_icon(data: bytes, what: str) -> None:
     with pytest.raises(BadInput, match=what):
         icons(data)
+
+
+def test_a_bundle_for_windows_is_labelled_from_its_recipe(launcher: bytes, gguf_path: Path, tmp_path: Path) -> None:
+    facts = PackFacts("windows-x86_64", "Windows 10", "3.11", LlamaCpp("0.5.0", "0" * 40, "sdist"), ("x64",))
+    files = [PackSource("runtime/windows-x86_64/solofile-runtime.exe", b"MZ", 0o755)]
+    files.append(PackSource("native/windows-x86_64/ggml-cpu-x64.dll", b"MZ", 0o755))
+    write_pack(tmp_path / "pack.zip", facts=facts, launcher=launcher, files=files)
+    (tmp_path / "our.ico").write_bytes(ico())
+    recipe = f'name = "our"\ntitle = "{TITLE}"\nicon = "our.ico"\nversion = "2.7"\n[model]\npath = "{gguf_path}"\n'
+    (tmp_path / "our.toml").write_text(recipe)
+    request = replace(BuildRequest(**vars(read_recipe(tmp_path / "our.toml"))), output=tmp_path / "our.exe")
+    built = build_bundle(request, lambda _: [Pack.open(tmp_path / "pack.zip")], SilentProgress)
+    expected = labelled(launcher, Label(TITLE, "our", "2.7", ico()))
+    with Bundle.open(built.path) as bundle:
+        assert bundle.read("launcher") == expected
+        assert bundle.manifest.targets["windows-x86_64"].launcher.size == len(expected)
+        assert integrity.verify(bundle) == []
+    (tmp_path / "our.ico").unlink()
+    with pytest.raises(BadInput, match=r"our\.ico cannot be read"):
+        build_bundle(replace(request, force=True), lambda _: [Pack.open(tmp_path / "pack.zip")], SilentProgress)
