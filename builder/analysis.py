@@ -34,6 +34,7 @@ class Used:
 
 def analyse(work: Path, progress: ProgressMaker) -> Used:
     """Analyse the runtime in ``work``, an empty folder that has to stay while the answer is used. Raises ToolError."""
+    freezing.check_tools()
     freezer, site = inputs.site("freeze"), inputs.site("runtime")
     app, found = work / "app", work / "found.json"
     freezing.stage(app)
@@ -47,7 +48,8 @@ def analyse(work: Path, progress: ProgressMaker) -> Used:
     }
     command: list[str | Path] = [base_python(), "-S", "-m", "PyInstaller", "--noconfirm", "--log-level=INFO"]
     command += [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}", SPEC]
-    environment = freezing.tool_environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
+    environment = freezing.tool_environment(work, freezer) | freezing.python_library(freezer)
+    environment["SOLOFILE_FREEZE"] = json.dumps(facts)
     log = work / "analysis.log"
     run_logged(command, label="analysing the runtime", log=log, progress=progress, environment=environment)
     page = tuple((name, Path(path)) for name, path in freezing.page_files(app))

@@ -42,7 +42,10 @@ ON_DISK = "solofile.webui"
 """The package of the page: its files are read by their paths."""
 
 _START = f"""\
+import os
 import sys
+
+os.environ["OPENSSL_CONF"] = os.devnull  # else OpenSSL reads one at a path of the machine that built it
 
 
 def run():

@@ -16,15 +16,19 @@ from solofile.builder.errors import BadInput, BadRecipe, BadSource
 from solofile.builder.from_bundle import license_of
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, check_space, explained, replacing
-from solofile.builder.packfile import Pack
+from solofile.builder.own_launcher import read_launcher
+from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.builder.progress import Progress
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
 from solofile.builder.splits import joined
+from solofile.builder.splitting import model_beside, split_limit
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
+from solofile.builder.windows_resources import Label, labelled
+from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest, Model
+from solofile.runtime.version import __version__
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -35,6 +39,10 @@ class BuildRequest(Recipe):
 
     output: Path | None = None
     force: bool = False
+    split: str | None = None
+    """A size such as ``4g``: above it the model is written to a file of its own."""
+    launcher: Path | None = None
+    """A launcher in place of the pack's."""
 
 
 PackFinder = Callable[[BuildRequest], Sequence[Pack]]
@@ -43,11 +51,12 @@ PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 
 @dataclass(frozen=True)
 class Built:
-    """A finished bundle."""
+    """A finished bundle; ``apart`` is the second file of one that is split."""
 
     path: Path
     manifest: Manifest
     facts: ModelFacts
+    apart: Path | None = None
 
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
@@ -64,10 +73,12 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     model = model_entry(facts, Path(fetched.name), spdx)
     companions = companions_of(request, fetched, progress)
     with contextlib.ExitStack() as stack:
+        packs = [stack.enter_context(pack) for pack in find_packs(request)]
+        launcher = _launcher(request, packs, title=request.title or facts.name or name, name=name)
         plan = BundlePlan(
             name=name,
             title=request.title or facts.name or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request)],
+            packs=packs,
             models=[ModelFile(model, fetched.path, fetched.span)],
             default_model=model.path,
             system_prompt=request.system_prompt,
@@ -75,18 +86,27 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             licenses=licenses,
             companions={one.path: one.fetched.path for one in companions},
             stamp=stamp,
+            launcher=launcher,
         )
         checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
-        return Built(output, _write(plan, output, checked, progress), facts)
+        limit = split_limit(request.split, [pack.facts.target for pack in packs])
+        apart = model_beside(output) if limit is not None and plan.estimated_size > limit else None
+        if apart is not None:
+            check_output(apart, force=request.force, model=fetched.path)
+        return Built(output, _write(plan, output, apart, checked, progress), facts, apart)
 
 
-def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:
+def _write(
+    plan: BundlePlan, output: Path, apart: Path | None, checked: Mapping[str, Fetched], progress: ProgressMaker
+) -> Manifest:
     size = plan.estimated_size
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
         if not can_clone(checked[plan.default_model].path, output.parent):
             check_space(output, size)
-        with replacing(output, mode=0o755) as file:
-            manifest = write_bundle(plan, file, shown.update)
+        # The model is put in its place first: a program without it would be no use.
+        with replacing(output, mode=0o755) as file, replacing(apart) if apart else contextlib.nullcontext() as second:
+            beside = Apart(second, apart.name) if apart and second else None
+            manifest = write_bundle(plan, file, shown.update, beside)
             shown.total = file.tell()
             shown.update(file.tell())
             for path, fetched in checked.items():
@@ -94,8 +114,22 @@ def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progr
     return manifest
 
 
+def _launcher(request: BuildRequest, packs: Sequence[Pack], *, title: str, name: str) -> bytes | None:
+    """The launcher, if it is not the packs' own as it is: given, or with what Windows shows of it."""
+    if request.launcher:
+        return read_launcher(request.launcher, [pack.facts.target for pack in packs])
+    if [pack.facts.target.partition("-")[0] for pack in packs] != ["windows"]:
+        return None
+    try:
+        icon = request.icon.read_bytes() if request.icon else None
+    except OSError as error:
+        raise BadInput(f"The icon {request.icon} cannot be read: {error.strerror}.") from error
+    return labelled(packs[0].read(LAUNCHER_NAME), Label(title, name, request.version or __version__, icon))
+
+
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
-    found = next(part.sha256 for part in manifest.parts if part.path == path)
+    apart = {one.path: one.sha256 for one in manifest.beside}
+    found = ({part.path: part.sha256 for part in manifest.parts} | apart)[path]
     if fetched.sha256 in (None, found):
         return
     sums = f"its SHA-256 is {found} in place of {fetched.sha256}"

@@ -39,6 +39,9 @@ def build(arguments: argparse.Namespace) -> int:
     request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
     built = build_checked(request, arguments.pack)
     print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    if built.apart is not None:
+        size = byte_size(built.apart.stat().st_size)
+        print(f"{built.apart}: {size}, its model: keep both files together, in one folder.")
     sign(built.path)
     return 0
 
@@ -77,17 +80,6 @@ def native_build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def pack_build(arguments: argparse.Namespace) -> int:
-    """``solofile pack build``."""
-    from solofile.builder.pack import find_or_build
-
-    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
-    source = {"freezer": arguments.freezer, "cpython": arguments.cpython}
-    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend, **source) as pack:
-        print(pack.path)
-    return 0
-
-
 def doctor(arguments: argparse.Namespace) -> int:
     """``solofile doctor``."""
     from solofile.builder.doctor import doctor_command
@@ -116,6 +108,8 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
+        "split": arguments.split,
+        "launcher": arguments.launcher,
     }
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
     if arguments.system_prompt is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solofile.builder import authenticode
 from solofile.builder.errors import BadInput, BadOutput
 from solofile.builder.inspect import document, page
 from solofile.builder.inspect_tree import tree
@@ -54,16 +55,23 @@ def _verify_said(arguments: argparse.Namespace) -> int:
             print(f"solofile: {damage.what}", file=sys.stderr)
         if damages:
             raise DamagedBundle(damages[-1].what)
+        windows = authenticode.read(bundle)
         total = byte_size(integrity.total_bytes(bundle))
         print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({total}).")
         if signature is not None:
             print(f"{signature.path}: signed with the given key; {signature.comment.replace(chr(9), ', ')}.")
+        if windows is not None:
+            print(
+                f"{arguments.file}: signed for Windows by {windows.signer}, over this very file; "
+                "whether the certificate is good, Windows says."
+            )
     return 0
 
 
 def _verify_json(arguments: argparse.Namespace) -> int:
     """One object on standard output, whatever is found; the exit code is that of the command without --json."""
     facts: dict[str, Any] = {"path": str(arguments.file), "ok": False, "damaged": [], "error": None, "signature": None}
+    facts["authenticode"] = None
     code = 0
     try:
         with Bundle.open(arguments.file) as bundle:
@@ -72,6 +80,8 @@ def _verify_json(arguments: argparse.Namespace) -> int:
             signature = _checked_signature(bundle, arguments)
             if signature is not None:
                 facts["signature"] = {"path": str(signature.path), "trusted_comment": signature.comment}
+            windows = authenticode.read(bundle)
+            facts["authenticode"] = None if windows is None else {"signer": windows.signer}
             facts["damaged"] = [damage._asdict() for damage in _damages(bundle)]
         facts["ok"] = not facts["damaged"]
         code = 0 if facts["ok"] else DamagedBundle.exit_code

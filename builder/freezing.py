@@ -42,8 +42,8 @@ EXCLUDES = (
 )
 """Modules that nothing in the runtime uses, but that something in the standard library or a package could import."""
 
-TOOLS = ("objcopy", "strip", "ldd")
-"""The programs that PyInstaller runs."""
+TOOLS = ("objcopy", "objdump", "strip", "ldd")
+"""The programs that PyInstaller runs, or will not begin without."""
 
 LEFT_OUT = ("libreadline.so.8", "libtinfo.so.6", "libncursesw.so.6")
 
@@ -64,7 +64,7 @@ class Frozen:
 
 def freeze(work: Path, progress: ProgressMaker) -> Frozen:
     """Freeze the runtime into ``work``, an empty folder. Raises ToolError."""
-    _check_tools()
+    check_tools()
     freezer, site = inputs.site("freeze"), inputs.site("runtime")
     app = work / "app"
     stage(app)
@@ -82,7 +82,7 @@ def freeze(work: Path, progress: ProgressMaker) -> Frozen:
     }
     command: list[str | Path] = [base_python(), "-S", "-m", "PyInstaller", "--noconfirm", "--log-level=INFO"]
     command += [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}", SPEC]
-    environment = tool_environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
+    environment = tool_environment(work, freezer) | python_library(freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
     run_logged(
         command, label="freezing the runtime", log=work / "freeze.log", progress=progress, environment=environment
     )
@@ -145,18 +145,21 @@ def tool_environment(work: Path, freezer: Path) -> dict[str, str]:
     # LD_PRELOAD too: ldd names what it loads, and PyInstaller would take that for a library of the program.
     dropped = ("PYTHON", "PYINSTALLER", "LD_PRELOAD", "LD_AUDIT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    kept |= {
+    return kept | {
         "PYTHONPATH": str(freezer),
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": "315532800",
         "PYINSTALLER_CONFIG_DIR": str(work / "config"),
     }
-    if find_library(freezer) is None:
-        kept["LD_LIBRARY_PATH"] = str(fetch_library().parent)  # where PyInstaller looks as well
-    return kept
 
 
-def _check_tools() -> None:
+def python_library(freezer: Path) -> dict[str, str]:
+    """What has to be in the environment of PyInstaller for it to find Python's shared library. Raises ToolError."""
+    return {} if find_library(freezer) else {"LD_LIBRARY_PATH": str(fetch_library().parent)}
+
+
+def check_tools() -> None:
+    """Raises ToolError for a program that PyInstaller needs and that is not there."""
     for name in TOOLS:
         if not shutil.which(name):
             raise ToolError(f"PyInstaller needs the program {name}, which is not there: install binutils.")

@@ -118,7 +118,7 @@ def _make(folder: Path, tree: NativeTree, target: Target, kit: Kit) -> None:
 def _is_whole(folder: Path) -> bool:
     try:
         known = json.loads((folder / "gpu.json").read_text())
-        return (folder / known["file"]).stat().st_size == int(known["size"])
+        return bool((folder / known["file"]).stat().st_size == int(known["size"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from solofile.builder.errors import ToolError
+from solofile.builder.errors import NotFetched, ToolError
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
 from solofile.builder.progress import Progress
@@ -232,7 +232,15 @@ def _pip(command: str, requirements: str, *options: str, python_path: str = "") 
         environment = dict(os.environ)
         if python_path:
             environment["PYTHONPATH"] = python_path
-        run_tool([sys.executable, "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+        pip = [sys.executable, "-m", "pip", command, *common, *options, f"--requirement={path}"]
+        try:
+            run_tool(pip, environment)
+        except ToolError:
+            names = ", ".join(re.findall(r"^(\S+==\S+)", requirements, flags=re.MULTILINE))
+            raise NotFetched(
+                f"pip could not fetch {names} (its messages are above): see whether the network is there, or import a "
+                "finished pack by “solofile pack import”."
+            ) from None
 
 
 def run_tool(command: Sequence[str], environment: dict[str, str]) -> None:

@@ -29,6 +29,7 @@ def page(bundle: Bundle) -> str:
         ("system prompt", manifest.system_prompt or "none"),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
+        *(("beside", f"{one.file}, {_exact(one.size)}: {one.path}") for one in manifest.beside),
     ]  # fmt: skip
     return f"{manifest.name}: {manifest.title}\n\n" + _table(rows)
 

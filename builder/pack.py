@@ -1,4 +1,4 @@
-"""Makes packs: the frozen runtime of a target with its native libraries, launcher and licenses, in one file.
+"""Finds packs (pack_store.py) or makes them: a target's runtime with its libraries, launcher and licenses in one file.
 
 <build cache>/packs/<key>/
     pack.zip        see packfile.py
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from solofile.builder import freezers, freezing, inputs, native
+from solofile.builder import freezers, freezing, inputs, native, pack_store
 from solofile.builder.backends import given_backends
 from solofile.builder.elf import is_elf, newest_glibc
 from solofile.builder.freezers import Freezer
@@ -23,10 +23,11 @@ from solofile.builder.hashing import file_sha256
 from solofile.builder.launcher import build_launcher
 from solofile.builder.machine import made_for
 from solofile.builder.native import Native
+from solofile.builder.pack_store import sources_digest
 from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import build_cache, cache_folder, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
-from solofile.builder.targets import find_target
+from solofile.builder.targets import find_gpus, find_kernels, find_target
 from solofile.builder.tools import ProgressMaker
 from solofile.runtime.container import sums_path
 from solofile.runtime.manifest import LlamaCpp
@@ -54,6 +55,10 @@ def find_or_build(
     Raises UnknownName, BadInput, BuildError.
     """
     wanted = find_target(target)
+    if not (backends or freezer or cpython):
+        ready = pack_store.find(wanted, find_kernels(wanted, kernels), find_gpus(wanted, gpus), _note)
+        if ready:
+            return ready
     way = freezers.choose(wanted, freezer, cpython)
     libraries = native.build(wanted.name, kernels=kernels, gpus=gpus, progress=progress)
     given = given_backends(backends, libraries, Progress("GPU backends", None).note)
@@ -111,6 +116,7 @@ def _make(folder: Path, libraries: Native, launcher: Path, way: Freezer, progres
         python=python,
         llama_cpp=LlamaCpp(**inputs.llama_cpp_facts()),
         kernels=libraries.kernels,
+        sources=sources_digest(),
     )
     write_pack(folder / "pack.zip", facts=facts, launcher=launcher.read_bytes(), files=sources)
     (folder / "inputs.json").write_text(json.dumps(_stamps(frozen.system_files), indent=1) + "\n")
@@ -179,4 +185,8 @@ def _is_current(folder: Path) -> bool:
 
 
 def _say_waiting() -> None:
-    Progress("pack", None).note("Waiting for another build of the pack to end.")
+    _note("Waiting for another build of the pack to end.")
+
+
+def _note(text: str) -> None:
+    Progress("pack", None).note(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from solofile.builder.build import BuildRequest
 from solofile.builder.errors import BadInput
+from solofile.builder.pack_store import check_release, opened
 from solofile.builder.packfile import Pack
 from solofile.builder.targets import TARGETS, find_gpus, find_target
 from solofile.runtime.errors import UnknownName
@@ -66,7 +67,8 @@ def find_packs(wanted: BuildRequest, given: Path | None) -> list[Pack]:
 
 def _checked(path: Path, targets: Sequence[str], wanted: BuildRequest) -> Pack:
     with contextlib.ExitStack() as stack:
-        pack = stack.enter_context(Pack.open(path))
+        pack = stack.enter_context(opened(path))
+        check_release(pack)
         _check(pack, targets, wanted)
         stack.pop_all()
     return pack

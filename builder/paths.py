@@ -21,7 +21,7 @@ from pathlib import Path
 from solofile.builder.errors import BuildError
 
 VARIABLE = "SOLOFILE_BUILD_CACHE"
-KEPT = 8
+KEPT = 24
 """Entries of one kind that stay in the cache: each change of a source makes another."""
 
 

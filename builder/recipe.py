@@ -50,6 +50,8 @@ class Recipe:
     source: Source
     name: str | None = None
     title: str | None = None
+    icon: Path | None = None
+    version: str | None = None
     system_prompt: str | None = None
     arguments: tuple[str, ...] = ()
     license: str | None = None
@@ -79,6 +81,8 @@ def parse_recipe(document: Document) -> Recipe:
         adapters=_adapters(document),
         name=values.get("name"),
         title=values.get("title"),
+        icon=values.get("icon"),
+        version=values.get("version"),
         system_prompt=_text(document, "system_prompt"),
         arguments=_arguments(document),
         license=values.get("license.spdx"),

@@ -95,6 +95,8 @@ KEYS = (
         "`solofile recipe pin` has done so."),
     Key("name", "text", "Of the output: `NAME.exe`. Default: the model file's."),
     Key("title", "text", "What people read above the chat. Default: the model's own name."),
+    Key("icon", "path", "An `.ico` file: what Windows shows of a bundle for it."),
+    Key("version", "text", "Of the bundle, up to four numbers with dots: Windows shows it. Default: solofile's."),
     Key("system_prompt", "text", "What every chat begins with."),
     Key("system_prompt_file", "path", "A UTF-8 file with that text."),
     Key("chat_template", "text", "In place of the model's: a Jinja template, or the name of one in llama.cpp."),
@@ -179,7 +181,6 @@ COMPANION_SOURCES: Mapping[str, tuple[str, ...]] = {kind: SOURCES[kind] for kind
 
 NOT_YET: Mapping[str, str] = {
     "greeting": "the page shows no greeting yet; say it in the title",
-    "icon": "an executable gets no icon yet",
     "lora": "LoRA adapters have tables of their own, [[adapters]]",
     "models": "a recipe makes a bundle of one model yet",
     "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",

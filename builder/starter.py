@@ -73,7 +73,8 @@ def _command(starter: Starter, output: Path) -> list[str]:
     system = "windows.c" if starter.target.startswith("windows") else "posix.c"
     command = ["cc", "-target", starter.triple, *OPTIONS, "start.c", system, "-o", str(output)]
     if starter.python is None:
-        return [*command, "inside.c", "-shared", "-fPIC", f"-Wl,-soname,{INSIDE},--version-script=inside.map", "-ldl"]
+        symbols = f"inside-{starter.target.partition('-')[2]}.map"
+        return [*command, "inside.c", "-shared", "-fPIC", f"-Wl,-soname,{INSIDE},--version-script={symbols}", "-ldl"]
     command += ["program.c", f'-DSOLOFILE_PYTHON="{starter.python}"']
     if starter.target.startswith("windows"):
         return [*command, "-municode"]

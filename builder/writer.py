@@ -6,21 +6,23 @@ import functools
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
-from solofile.builder.copying import Digests, SourceFault, write_all
+from solofile.builder.copying import Digests, SourceFault, copy_file, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.builder.polyglot import polyglot
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
+from solofile.runtime.beside import EDGE
 from solofile.runtime.container import comment_of
 from solofile.runtime.manifest import (
     FORMAT,
     LAUNCHER_PART,
     MANIFEST_NAME,
+    Beside,
     Launcher,
     LlamaCpp,
     Manifest,
@@ -45,7 +47,7 @@ class BundlePlan:
     """Everything that decides the bytes of a bundle.
 
     ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``stamp`` is
-    ZIP's time.
+    ZIP's time, ``launcher`` is one in place of the packs' own.
     """
 
     name: str
@@ -58,6 +60,7 @@ class BundlePlan:
     licenses: Mapping[str, bytes] | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
+    launcher: bytes | None = None
 
     @property
     def estimated_size(self) -> int:
@@ -68,18 +71,33 @@ class BundlePlan:
         return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
 
 
-def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None]) -> Manifest:
+@dataclass(frozen=True)
+class Apart:
+    """The file that the model is written to, empty and open for reading and writing; the name that it will have."""
+
+    file: io.FileIO
+    name: str
+
+
+def write_bundle(
+    plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None], apart: Apart | None = None
+) -> Manifest:
     """Write the bundle of ``plan`` into the empty ``output``, open for reading and writing; its manifest.
 
-    ``on_bytes`` is told the bytes written so far. Raises PackError for a damaged pack, BadModel for a model that
+    ``apart`` is for the one model of a bundle that is written as two files. ``on_bytes`` is told the bytes written so
+    far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
-    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
-    _add_models(writer, plan.models, on_bytes)
+    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes, plan.launcher)
+    beside: tuple[Beside, ...] = ()
+    if apart is None:
+        _add_models(writer, plan.models, on_bytes)
+    else:
+        beside = _write_apart(plan.models, apart, writer.position, on_bytes)
     _add_companions(writer, plan.companions, on_bytes)
     # Apart from the model, so that opening the bundle reads no page of weights.
     writer.align_header()
-    manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
+    manifest = replace(_manifest(plan, [launcher, *writer.parts], writer.packed), beside=beside)
     finish(writer, manifest)
     on_bytes(output.tell())
     return manifest
@@ -91,9 +109,10 @@ def begin(
     stamp: int,
     output: io.FileIO,
     on_bytes: Callable[[int], None],
+    own_launcher: bytes | None = None,
 ) -> tuple[ArchiveWriter, Part]:
     """Write all that comes before the models: the writer that goes on from there, and the launcher."""
-    launcher = _write_launcher(packs, output)
+    launcher = _write_launcher(packs, output) if own_launcher is None else _write_own(own_launcher, output)
     writer = ArchiveWriter(output, stamp=stamp)
     _add_packs(writer, packs, licenses, on_bytes)
     return writer, launcher
@@ -113,6 +132,11 @@ def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
         if not launchers[pack.facts.target]:
             raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
     data = polyglot(launchers) if len(launchers) > 1 else next(iter(launchers.values()))
+    write_all(output, data)
+    return Part(LAUNCHER_PART, 0, len(data), len(data), hashlib.sha256(data).hexdigest())
+
+
+def _write_own(data: bytes, output: io.FileIO) -> Part:
     write_all(output, data)
     return Part(LAUNCHER_PART, 0, len(data), len(data), hashlib.sha256(data).hexdigest())
 
@@ -155,6 +179,24 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
             raise _changed(one)
 
 
+def _write_apart(
+    models: Sequence[ModelFile], apart: Apart, start: int, on_bytes: Callable[[int], None]
+) -> tuple[Beside, ...]:
+    (one,) = models  # what does not fit into one file is one model
+    with open_raw(one.source) as source:
+        offset, size = one.span or Span(0, one.model.size)
+        try:
+            report = functools.partial(_report, on_bytes, start)
+            digests = copy_file(source, size, apart.file, 0, report, start=offset)
+        except SourceFault as error:
+            raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
+    apart.file.seek(0)
+    first = apart.file.read(EDGE)
+    apart.file.seek(max(0, size - EDGE))
+    ends = hashlib.sha256(first + apart.file.read(EDGE)).hexdigest()
+    return (Beside(one.model.path, apart.name, size, digests.sha256, ends),)
+
+
 def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], None]) -> Part:
     """Stream one model, without hashing it where an earlier build has and it was not changed since."""
     with open_raw(one.source) as source:
@@ -190,13 +232,17 @@ def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
 
 
 def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
+    targets = targets_of(plan.packs)
+    if plan.launcher is not None and len(targets) == 1:
+        own = Launcher(parts[0].size, parts[0].sha256)
+        targets = {name: replace(target, launcher=own) for name, target in targets.items()}
     return Manifest(
         format=FORMAT,
         solofile=__version__,
         llama_cpp=llama_cpp_of(plan.packs),
         name=plan.name,
         title=plan.title,
-        targets=targets_of(plan.packs),
+        targets=targets,
         models=tuple(one.model for one in plan.models),
         default_model=plan.default_model,
         system_prompt=plan.system_prompt,

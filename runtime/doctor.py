@@ -32,7 +32,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, hardware_report, memory, selection
+from solofile.runtime import (
+    boot,
+    cache,
+    console,
+    doctor_text,
+    fitting,
+    hardware,
+    hardware_report,
+    localcopy,
+    memory,
+    selection,
+)
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
@@ -154,12 +165,11 @@ def _bundle(bundle: Bundle) -> Report:
 
 
 def _cache(folder: Path) -> Report:
-    found = os.statvfs(folder) if hasattr(os, "statvfs") else None
     state = folder / "state"
     return {
         "path": str(folder),
         "writable": os.access(folder, os.W_OK),
-        "free": found.f_bavail * found.f_frsize if found else None,
+        "free": localcopy.free_bytes(folder),
         "folders": [
             {"path": str(entry.path), "size": _size(entry.path), "unfinished": entry.leftover}
             for entry in cache.entries(folder)

@@ -119,8 +119,9 @@ def _key(launch: Launch, selected: Selection) -> str | None:
     from solofile.runtime import estimates
 
     ground, path = selected.ground, selected.choice.path
-    manifest = ground.place.bundle.manifest
-    digests = {part.path: part.sha256 for part in manifest.parts}
+    bundle = ground.place.bundle
+    manifest = bundle.manifest
+    digests = {path: part.sha256 for path, part in bundle.parts.items()}
     words = core_words.of_layout(_words(launch, selected), digests.get)
     if words is None or (path.backend and path.gpu_layers == "auto"):
         return None

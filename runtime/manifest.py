@@ -98,6 +98,18 @@ class Part(NamedTuple):
     sha256: str
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A part in a file of its own beside the bundle, named ``file``; ``ends`` is the SHA-256 over its first and its
+    last 65,536 bytes."""
+
+    path: str
+    file: str
+    size: int
+    sha256: str
+    ends: str
+
+
 _part_values = itemgetter(*Part._fields)
 
 
@@ -118,6 +130,8 @@ class Manifest:
     parts: tuple[Part, ...]
     packed: str | None = None
     """SHA-256 over the deflated parts as they lie in the file, in order; it may be left out."""
+    beside: tuple[Beside, ...] = ()
+    """What lies in other files; the key may be left out."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
@@ -127,6 +141,8 @@ class Manifest:
                 del target["gpus"]
         if self.packed is None:
             del document["packed"]
+        if not self.beside:
+            del document["beside"]
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -155,6 +171,7 @@ class Manifest:
             arguments=fields.texts("arguments"),
             parts=_parts(fields.array("parts"), where),
             packed=fields.digest_or_none("packed"),
+            beside=tuple(_beside(value, where, index) for index, value in enumerate(fields.array_or_empty("beside"))),
         )
         if manifest.default_model not in (model.path for model in manifest.models):
             raise fields.error("default_model", "must be one of the models")
@@ -235,6 +252,9 @@ class _Fields:
             raise self.error(key, "must be a list")
         return value
 
+    def array_or_empty(self, key: str) -> list[Any]:
+        return self.array(key) if key in self._raw else []
+
     def texts(self, key: str) -> tuple[str, ...]:
         values = self.array(key)
         if not all(isinstance(value, str) for value in values):
@@ -289,6 +309,17 @@ def _model(raw: object, where: str, index: int) -> Model:
         license=fields.text_or_none("license"),
         size=fields.count("size"),
     )
+
+
+def _beside(raw: object, where: str, index: int) -> Beside:
+    fields = _Fields(raw, where, f"beside.{index}.", Beside)
+    file = fields.text("file")
+    if not file or file in (".", "..") or any(letter in '/\\:*?"<>|' or letter < " " for letter in file):
+        raise fields.error("file", "must be the name of a file beside the bundle")
+    path = fields.text("path")
+    if not path.startswith("models/"):
+        raise fields.error("path", "must be that of a model")
+    return Beside(path, file, fields.count("size"), fields.digest("sha256"), fields.digest("ends"))
 
 
 def _parts(raw: list[Any], where: str) -> tuple[Part, ...]:

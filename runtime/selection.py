@@ -105,6 +105,7 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
     bundle, manifest = place.bundle, place.bundle.manifest
     offer = offered(bundle, machine.target)
     part = bundle.part(launch.model)
+    file, offset = bundle.place(part)
     book = remembered.file_path(place.cache, hardware.identity(machine), manifest.targets[machine.target].pack)
     document, sentence = remembered.read(book)
     launcher, key = environ.get("SOLOFILE_LAUNCHER_PID", ""), part.sha256[:16]
@@ -115,7 +116,7 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
         place=place,
         machine=machine,
         model=next(model for model in manifest.models if model.path == launch.model),
-        member=Member(part.path, Path(bundle.path), bundle.data_offset(part), part.size),
+        member=Member(part.path, file, offset, part.size),
         offer=offer,
         wishes=choice.wishes(launch.kernel, launch.gpu, options.parse(launch.core)),
         known=by_rules(known) if launch.calibrate is False else known,

@@ -9,6 +9,12 @@ const Allocator = std.mem.Allocator;
 
 pub const program = "solofile-runtime" ++ os.process.program_suffix;
 
+/// What the kernel starts for a program that is linked with glibc.
+const loader = switch (@import("builtin").cpu.arch) {
+    .aarch64 => "/lib/ld-linux-aarch64.so.1",
+    else => "/lib64/ld-linux-x86-64.so.2",
+};
+
 pub const Job = struct {
     bundle: [:0]const u8,
     cache: []const u8,
@@ -100,8 +106,9 @@ fn notStarted(path: []const u8, err: os.process.StartError) Failure {
         ),
         error.ExecNotFound => say.refuse(
             say.failure,
-            "{s} cannot be started because this system lacks its loader; run the bundle on a system with glibc.",
-            .{path},
+            "This system has no glibc ({s} is missing), which the bundle needs: run it on a system with glibc, such as Debian, " ++
+                "Ubuntu, Fedora or openSUSE, or in a container of one (Alpine and others with musl have none).",
+            .{loader},
         ),
         else => |known| say.refuse(
             say.failure,

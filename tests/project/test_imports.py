@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
     "arm",
+    "authenticode",
+    "beside",
     "bridge",
     "choice",
     "choose_cpu",
@@ -34,6 +36,7 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "hardware_windows",
     "kernel_path",
     "kernels",
+    "library_names",
     "measured",
     "memory",
     "memory_text",

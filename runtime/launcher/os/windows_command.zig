@@ -27,17 +27,21 @@ pub fn environment(arena: Allocator, _: std.process.Init.Minimal) error{OutOfMem
     return variables.items;
 }
 
-/// The path of a program as CreateProcess and the program itself can use it: plain as long as it is short enough.
-pub fn programPath(arena: Allocator, path: [:0]const u8) error{OutOfMemory}!api.Wide {
-    const buffer = try arena.create([api.longest]u16);
-    const long = api.widePath(buffer, path) catch return error.OutOfMemory;
-    const max_path = 260;
-    if (path.len >= max_path - 12) return long; // files beside it have names too
-    const plain = wideText(arena, path) catch return long;
+/// The path of a program in the forms in which CreateProcess may take it: plain as long as it is short enough, so that the program
+/// sees it as anybody would write it; else for long paths, and last plain again, for systems that need no such form.
+pub fn programPaths(arena: Allocator, path: [:0]const u8) error{OutOfMemory}![]const api.Wide {
+    const plain = try wideText(arena, path);
     for (plain) |*unit| if (unit.* == '/') {
         unit.* = '\\';
     };
-    return plain;
+    var forms: std.ArrayList(api.Wide) = .empty;
+    const buffer = try arena.create([api.longest]u16);
+    const max_path = 260;
+    if (plain.len >= max_path - 12) { // files beside it have names too
+        try forms.append(arena, api.widePath(buffer, path) catch return error.OutOfMemory);
+    }
+    try forms.append(arena, plain);
+    return forms.items;
 }
 
 fn wideText(arena: Allocator, text: []const u8) error{OutOfMemory}![:0]u16 {

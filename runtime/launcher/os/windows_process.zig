@@ -68,25 +68,28 @@ pub fn start(
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
 ) StartError!Process {
-    var startup: api.StartupInfo = .{};
-    var made: api.ProcessInfo = undefined;
-    const name = try command_line.programPath(arena, path);
     const words = try command_line.join(arena, std.mem.span(argv));
     const block = try command_line.block(arena, std.mem.span(envp));
-    const suspended_with_unicode = 0x4 | 0x400;
-    if (api.CreateProcessW(name, words, null, null, 1, suspended_with_unicode, block.ptr, null, &startup, &made) == 0) {
-        return switch (files.failure()) {
-            error.AccessDenied => error.ExecDenied,
-            error.NotFound => error.ExecNotFound,
-            else => |err| err,
-        };
-    }
+    const made = for (try command_line.programPaths(arena, path)) |name| {
+        if (create(name, words, block)) |made| break made;
+    } else return switch (files.failure()) {
+        error.AccessDenied => error.ExecDenied,
+        else => |err| err,
+    };
     const job = makeJob() catch |err| return giveUp(made, err);
     if (api.AssignProcessToJobObject(job, made.process) == 0) return giveUp(made, files.failure());
     child_handle = made.process;
     _ = api.ResumeThread(made.thread);
     _ = api.CloseHandle(made.thread);
     return made.pid;
+}
+
+fn create(name: api.Wide, words: [*:0]u16, block: []const u16) ?api.ProcessInfo {
+    var startup: api.StartupInfo = .{};
+    var made: api.ProcessInfo = undefined;
+    const suspended_with_unicode = 0x4 | 0x400;
+    const done = api.CreateProcessW(name, words, null, null, 1, suspended_with_unicode, block.ptr, null, &startup, &made);
+    return if (done != 0) made else null;
 }
 
 fn giveUp(made: api.ProcessInfo, err: files.Error) files.Error {
