@@ -24,6 +24,7 @@ from solofile.builder.elf_names import renamed
 from solofile.builder.errors import BuildError, ToolError
 from solofile.builder.freezing import Frozen
 from solofile.builder.libpython import base_python
+from solofile.builder.machine import own_slice
 from solofile.builder.starter import INSIDE, PROGRAM, Starter, build_starter
 from solofile.builder.targets import Target
 
@@ -73,9 +74,9 @@ def assemble(target: Target, python: TargetPython, used: Used, work: Path) -> Fr
     _write_program(target, python, folder)
     extensions = _extensions(target, python, used)
     for name, path in extensions:
-        _write(library / name, path.read_bytes())
+        _write(library / name, own_slice(path.read_bytes(), target.name))
     for name, data in needed_libraries(python, [path.read_bytes() for _, path in extensions]):
-        _write(library / name, data)
+        _write(library / name, own_slice(data, target.name))
     (library / "python.zip").write_bytes(_modules(python, used, work))
     for name, path in used.page:
         _write(library / name, path.read_bytes())
@@ -90,7 +91,8 @@ def _write_program(target: Target, python: TargetPython, folder: Path) -> None:
     if python.holder:
         _write(folder / PROGRAM, renamed(core.read_bytes(), _REPLACED), 0o755)
     else:
-        _write(folder / "lib" / core.name if target.system_name == "Linux" else folder / core.name, core.read_bytes())
+        place = folder / "lib" if target.system_name == "Linux" else folder
+        _write(place / core.name, own_slice(core.read_bytes(), target.name))
     _write(folder / starter.name, starter.read_bytes(), 0o755)
     for name, data in python.beside_program.items():
         _write(folder / name, data)

@@ -40,6 +40,15 @@ def header_targets(header: bytes) -> tuple[str, ...]:
     return ()
 
 
+def own_slice(data: bytes, target: str) -> bytes:
+    """Of a universal file the part for ``target``, its signature with it; any other file as it is."""
+    targets = header_targets(data[:HEADER])
+    if len(targets) < 2 or target not in targets:
+        return data
+    entry = struct.unpack_from(">5I", data, 8 + 20 * targets.index(target))
+    return data[entry[2] : entry[2] + entry[3]]
+
+
 def _pe(header: bytes) -> tuple[str, ...]:
     offset = struct.unpack_from("<I", header, 0x3C)[0]
     if header[offset : offset + 4] != b"PE\0\0":

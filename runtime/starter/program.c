@@ -33,9 +33,15 @@ int wmain(int count, wchar_t **arguments) {
 #else
 #include <dlfcn.h>
 
+#ifdef __APPLE__
+#define PLACE "@executable_path/"
+#else
+#define PLACE "" /* by DT_RUNPATH, which is lib/ beside the program */
+#endif
+
 int main(int count, char **arguments) {
-    /* By a path of the program's own (DT_RUNPATH, @loader_path). Extension modules look for Python's names in the process. */
-    void *library = dlopen(SOLOFILE_PYTHON, RTLD_NOW | RTLD_GLOBAL);
+    /* Extension modules look for Python's names in the whole process. */
+    void *library = dlopen(PLACE SOLOFILE_PYTHON, RTLD_NOW | RTLD_GLOBAL);
     if (!library) {
         fprintf(stderr, "solofile: Python cannot be loaded: %s.\n", dlerror());
         return 1;

@@ -14,7 +14,7 @@ from solofile.builder import analysis, assembling, cli, cpython_wheels, freezers
 from solofile.builder.cpython import module_name
 from solofile.builder.cpython_archive import from_archive
 from solofile.builder.errors import BadInput
-from solofile.builder.machine import header_targets
+from solofile.builder.machine import header_targets, own_slice
 from solofile.builder.targets import TARGETS
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -58,6 +58,16 @@ def test_headers_tell_the_target() -> None:
     assert header_targets(macho(0x01000007, 0x0100000C)) == ("macos-x86_64", "macos-aarch64")
     assert header_targets(elf(243)) == ("linux-machine 0xf3",)
     assert [header_targets(data) for data in (b"", b"MZ", b"\x7fELF", b"#!/bin/sh\n")] == [(), (), (), ()]
+
+
+def test_a_universal_file_gives_the_part_that_is_wanted() -> None:
+    parts = {"macos-x86_64": b"intel" * 9, "macos-aarch64": b"arm" * 30}
+    table = struct.pack(">2I", 0xCAFEBABE, 2)
+    table += struct.pack(">5I", 0x01000007, 3, 4096, 45, 12) + struct.pack(">5I", 0x0100000C, 0, 8192, 90, 14)
+    data = table.ljust(4096, b"\0") + parts["macos-x86_64"].ljust(4096, b"\0") + parts["macos-aarch64"]
+    assert {target: own_slice(data, target) for target in parts} == parts
+    assert own_slice(data, "linux-x86_64") == data
+    assert own_slice(HEADERS["macos-x86_64"], "macos-x86_64") == HEADERS["macos-x86_64"]
 
 
 def test_names_of_extension_modules() -> None:
