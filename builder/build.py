@@ -14,18 +14,22 @@ from solofile.builder.companions import with_companions
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
 from solofile.builder.gguf_check import ModelFacts
-from solofile.builder.icon import read_icon
+from solofile.builder.icon import Icon, read_icon
 from solofile.builder.output import check_output, check_space, explained, replacing
-from solofile.builder.packfile import Pack
-from solofile.builder.progress import Progress
+from solofile.builder.own_launcher import read_launcher
+from solofile.builder.packfile import LAUNCHER_NAME, Pack
+from solofile.builder.polyglot import polyglot
+from solofile.builder.progress import Progress, byte_size
 from solofile.builder.prompt_build import stored_prompts
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
 from solofile.builder.sources import BundleSource, Fetched, PathSource, model_stem, safe_name
-from solofile.builder.targets import check_size
+from solofile.builder.splitting import model_beside, split_limit
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
+from solofile.builder.windows_resources import Label, labelled
+from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest
+from solofile.runtime.version import __version__
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class BuildRequest(Recipe):
 
     output: Path | None = None
     force: bool = False
+    split: str | None = None
+    """A size such as ``4g``: above it the model is written to a file of its own."""
+    launcher: Path | None = None
+    """A launcher in place of the pack's."""
 
 
 __all__ = ["BuildRequest", "Built", "build_bundle", "checked_name", "checked_stamp", "model_entry"]
@@ -44,13 +52,15 @@ PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 
 @dataclass(frozen=True)
 class Built:
-    """A finished bundle."""
+    """A finished bundle; ``apart`` is the second file of one that is split."""
 
     path: Path
     manifest: Manifest
     facts: ModelFacts
     notes: tuple[str, ...] = ()
     """What whoever builds should know of the model, as sentences."""
+    apart: Path | None = None
+    """The second file of a bundle that is two."""
 
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
@@ -70,9 +80,10 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     files = {one.path: one.fetched.path for one in companions}
     with contextlib.ExitStack() as stack:
         packs = [stack.enter_context(pack) for pack in find_packs(request)]
+        title = request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name
         plan = BundlePlan(
             name=name,
-            title=request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name,
+            title=title,
             packs=packs,
             models=[ModelFile(one.model, one.fetched.path, one.fetched.span) for one in chosen],
             default_model=default.model.path,
@@ -84,21 +95,40 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             prompts=stored_prompts(request, default, arguments, files, packs, stack, progress),
             icon=icon,
             greeting=request.greeting,
+            launcher=_launcher(request, packs, icon, title=title, name=name),
         )
-        for pack in plan.packs:
-            check_size(pack.facts.target, plan.estimated_size)
+        apart = _apart(plan, output, request, default.fetched.path)
         checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
         notes = tuple(dict.fromkeys(note for one in chosen for note in one.notes))
-        return Built(output, _write(plan, output, checked, progress), default.facts, notes)
+        return Built(output, _write(plan, output, apart, checked, progress), default.facts, notes, apart)
 
 
-def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:
+def _apart(plan: BundlePlan, output: Path, request: BuildRequest, model: Path) -> Path | None:
+    """The second file, where one would be too large. Raises BadInput."""
+    limit = split_limit(request.split, [pack.facts.target for pack in plan.packs])
+    if limit is None or plan.estimated_size <= limit:
+        return None
+    if len(plan.models) > 1:
+        raise BadInput(
+            f"A bundle of several models is one file, and this one would have {byte_size(plan.estimated_size)} where "
+            f"{byte_size(limit)} are the most: build one for each model."
+        )
+    apart = model_beside(output)
+    check_output(apart, force=request.force, model=model)
+    return apart
+
+
+def _write(
+    plan: BundlePlan, output: Path, apart: Path | None, checked: Mapping[str, Fetched], progress: ProgressMaker
+) -> Manifest:
     size = plan.estimated_size
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
         if not can_clone(checked[plan.default_model].path, output.parent):
             check_space(output, size)
-        with replacing(output, mode=0o755) as file:
-            manifest = write_bundle(plan, file, shown.update)
+        # The model is put in its place first: a program without it would be no use.
+        with replacing(output, mode=0o755) as file, replacing(apart) if apart else contextlib.nullcontext() as second:
+            beside = Apart(second, apart.name) if apart and second else None
+            manifest = write_bundle(plan, file, shown.update, beside)
             shown.total = file.tell()
             shown.update(file.tell())
             for path, fetched in checked.items():
@@ -106,8 +136,24 @@ def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progr
     return manifest
 
 
+def _launcher(
+    request: BuildRequest, packs: Sequence[Pack], icon: Icon | None, *, title: str, name: str
+) -> bytes | None:
+    """The launcher, if it is not the packs' own as it is: given, or with what Windows shows of it."""
+    if request.launcher:
+        return read_launcher(request.launcher, [pack.facts.target for pack in packs])
+    launchers = {pack.facts.target: pack.read(LAUNCHER_NAME) for pack in packs}
+    for target in launchers:
+        if target.startswith("windows-"):
+            label = Label(title, name, request.version or __version__, icon.as_ico() if icon else None)
+            launchers[target] = labelled(launchers[target], label)
+            return polyglot(launchers) if len(launchers) > 1 else launchers[target]
+    return None
+
+
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
-    found = next(part.sha256 for part in manifest.parts if part.path == path)
+    apart = {one.path: one.sha256 for one in manifest.beside}
+    found = ({part.path: part.sha256 for part in manifest.parts} | apart)[path]
     if fetched.sha256 in (None, found):
         return
     sums = f"its SHA-256 is {found} in place of {fetched.sha256}"

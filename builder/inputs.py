@@ -10,6 +10,7 @@ pip fetches everything: it knows the user's index, proxy and certificates.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,17 +18,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from solofile.builder.errors import MissingTool, ToolError
+from solofile.builder.errors import MissingTool, NotFetched, ToolError
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
 from solofile.builder.progress import ticking
 
 LOCKS = Path(__file__).parent / "locks"
+
+
+_WHEELS = ("--only-binary=:all:", "--no-compile")
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,29 @@ def site(lock: str) -> Path:
     return _installed(f"{lock}-{sys.implementation.cache_tag}-{lock_digest(lock)[:12]}", names, lines)
 
 
+def target_site(lock: str, platforms: Sequence[str], minor: str) -> Path:
+    """A folder with every package of a lock as it is for another platform (pip's names for it) and Python release."""
+    lines = "".join(pin.lines for pin in pins(lock).values())
+    name = f"{lock}-{platforms[0]}-cp{minor.replace('.', '')}-{lock_digest(lock)[:12]}"
+    return _installed(name, f"the packages of {lock} for {platforms[0]}", lines, *_for_platform(platforms, minor))
+
+
+@contextlib.contextmanager
+def fetched_wheel(lock: str, name: str, platforms: Sequence[str], minor: str) -> Iterator[Path]:
+    """One wheel of a lock as it is for a platform and Python release, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(dir=cache_folder("downloads")) as folder:
+        options = (*_for_platform(platforms, minor), "--only-binary=:all:", f"--dest={folder}")
+        _pip("download", pins(lock)[name].lines, *options)
+        yield next(Path(folder).glob("*.whl"))
+
+
+def _for_platform(platforms: Sequence[str], minor: str) -> list[str]:
+    tag = f"cp{minor.replace('.', '')}"
+    abis = [f"--abi={abi}" for abi in (tag, "abi3", "none")]
+    names = [f"--platform={platform}" for platform in platforms]
+    return [*names, f"--python-version={minor}", "--implementation=cp", *abis]
+
+
 def lock_digest(lock: str) -> str:
     """The SHA-256 of what a lock file pins."""
     return hashlib.sha256("".join(pin.lines for pin in pins(lock).values()).encode()).hexdigest()
@@ -137,14 +164,13 @@ def tools_folder() -> Path:
     return build_cache() / "tools"
 
 
-def _installed(folder_name: str, what: str, requirements: str) -> Path:
+def _installed(folder_name: str, what: str, requirements: str, *options: str) -> Path:
     folder = build_cache() / "tools" / folder_name
     if not folder.is_dir():
         with locked(cache_folder("tools") / f"{folder_name}.lock"):
             if not folder.is_dir():
                 with ticking(f"Fetching {what}"), made_at(folder) as temporary:
-                    options = ("--only-binary=:all:", "--no-compile", f"--target={temporary}")
-                    _pip(what, "install", requirements, *options)
+                    _pip(what, "install", requirements, *options, *_WHEELS, f"--target={temporary}")
     return folder
 
 
@@ -209,9 +235,10 @@ def _pip(what: str, command: str, requirements: str, *options: str, python_path:
             environment["PYTHONPATH"] = python_path
         said = run_tool([python(), "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
     if said is not None:
-        raise MissingTool(
-            f"{what} has to be fetched for this build, and pip could not ({said}): connect this machine to the package "
-            "index once, or build from a pack that was made elsewhere, with --pack."
+        names = ", ".join(re.findall(r"^(\S+==\S+)", requirements, flags=re.MULTILINE)) or what
+        raise NotFetched(
+            f"pip could not fetch {names}, which this build has to have ({said}): connect this machine to the package "
+            "index once, or take in a pack that was made elsewhere, by “solofile pack import” or --pack."
         )
 
 

@@ -37,6 +37,7 @@ def page(bundle: Bundle) -> str:
         *(("stored prompt", _prompt(prompt)) for prompt in manifest.prompts),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
+        *(("beside", f"{one.file}, {_exact(one.size)}: {one.path}") for one in manifest.beside),
     ]  # fmt: skip
     return f"{manifest.name}: {manifest.title}\n\n" + _table(rows)
 

@@ -25,7 +25,11 @@ NAME = "launcher"
 SIZE_LIMIT = 400_000
 """Bytes: a launcher that grows beyond has taken in what it should not."""
 
-TRIPLES = {"linux-x86_64": "x86_64-linux-musl"}
+TRIPLES = {
+    "linux-x86_64": "x86_64-linux-musl",
+    "linux-aarch64": "aarch64-linux-musl",
+    "windows-x86_64": "x86_64-windows-gnu",
+}
 """zig's name for each target. Unlike the libraries the launcher is static: it needs nothing but the kernel."""
 
 OPTIONS = (

@@ -34,6 +34,7 @@ from solofile.runtime.archive import (
 )
 from solofile.runtime.container import sums_path
 from solofile.runtime.manifest import Gpu, LlamaCpp
+from solofile.runtime.version import __version__
 
 FORMAT = 1
 FACTS_NAME = "pack.json"
@@ -52,6 +53,10 @@ class PackFacts:
     llama_cpp: LlamaCpp
     kernels: tuple[str, ...]
     gpus: Mapping[str, Gpu] = dataclasses.field(default_factory=dict)
+    solofile: str = __version__
+    """The release that made it."""
+    sources: str = ""
+    """Stands for the runtime's own files, which may differ within a release while it is worked on."""
 
 
 @dataclass(frozen=True)
@@ -304,4 +309,5 @@ def _parse_facts(data: bytes) -> tuple[PackFacts, list[PackMember]]:
         name: Gpu(gpu["requires"], tuple(gpu["needs"]), tuple(gpu["lacks"]))
         for name, gpu in document.pop("gpus", {}).items()
     }
-    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels, gpus=gpus), members
+    release = document.pop("solofile", "an older release")
+    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels, gpus=gpus, solofile=release), members

@@ -26,7 +26,7 @@ VARIABLE = "SOLOFILE_BUILD_CACHE"
 SETTLED = 60
 """Seconds after which a folder that is being made is locked for certain."""
 
-KEPT = 8
+KEPT = 24
 """Entries of one kind that stay in the cache: each change of a source makes another."""
 
 

@@ -69,6 +69,7 @@ class Recipe:
     source: Source
     name: str | None = None
     title: str | None = None
+    version: str | None = None
     system_prompt: str | None = None
     arguments: tuple[str, ...] = ()
     license: str | None = None
@@ -126,6 +127,7 @@ def parse_recipe(document: Document) -> Recipe:
         projector=_projector(_origin(document, "projector")),
         name=values.get("name"),
         title=values.get("title"),
+        version=values.get("version"),
         system_prompt=_text(document, values, "system_prompt"),
         arguments=_arguments(document, values),
         license=values.get("license.spdx"),

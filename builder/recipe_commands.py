@@ -11,6 +11,7 @@ from typing import Any
 from solofile.builder.converting import is_convertible
 from solofile.builder.errors import BadRecipe
 from solofile.builder.metadata_edits import flattened
+from solofile.builder.pack_choice import expanded, share
 from solofile.builder.progress import byte_size
 from solofile.builder.quantize_names import find_quantization
 from solofile.builder.recipe import Recipe, parse_recipe
@@ -94,10 +95,10 @@ def check_recipe(recipe: Recipe) -> None:
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
     missing = missing_packs(recipe.targets)  # such a recipe is sound, and can be built for its other targets
-    targets = [find_target(name) for name in recipe.targets or (None,) if name not in missing]
-    for target in targets:
-        find_kernels(target, recipe.kernels)
-        find_gpus(target, recipe.gpu)
+    targets = expanded([name for name in recipe.targets if name not in missing])
+    for name in targets or ((find_target().name,) if not missing else ()):
+        find_kernels(find_target(name), share(name, targets, "kernels", recipe.kernels))
+        find_gpus(find_target(name), share(name, targets, "gpus", recipe.gpu) or "none")
     if recipe.quantize is not None:
         find_quantization(recipe.quantize)
     files = [*recipe.license_files, *recipe.backends]

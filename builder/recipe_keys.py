@@ -102,7 +102,9 @@ _KEYS = (
     Key("name", "text", "Of the output: `NAME.exe`. Default: the model file's."),
     Key("title", "text", "What people read above the chat. Default: the model's own name."),
     Key("greeting", "text", "What an empty chat shows."),
-    Key("icon", "path", "The page's icon: PNG (square, 16 to 1024 pixels), ICO or SVG (no scripts), up to 256 KiB."),
+    Key("icon", "path", "The page's icon: PNG (square, 16 to 1024 pixels), ICO or SVG (no scripts), up to 256 KiB. "
+        "Windows shows a bundle for it with the ICO, or with the PNG if it has at most 256 pixels a side."),
+    Key("version", "text", "Of the bundle, up to four numbers with dots: Windows shows it. Default: solofile's."),
     Key("system_prompt", "text", "What every chat begins with."),
     Key("system_prompt_file", "path", "A UTF-8 file with that text."),
     Key("store_prompt", "flag", "Does the bundle hold what the model made of the system prompt, so that it need not be "

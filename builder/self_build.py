@@ -124,7 +124,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _modules(app: Path) -> list[str]:
-    return [*freezing.modules(app, "solofile/builder/*.py"), "solofile.recipes", "_cffi_backend"]
+    return [*freezing.staged_modules(app, "solofile/builder/*.py"), "solofile.recipes", "_cffi_backend"]
 
 
 def _datas(app: Path) -> list[tuple[str, str]]:

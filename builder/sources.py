@@ -227,7 +227,8 @@ def _in_bundle(source: BundleSource) -> Fetched:
     with Bundle.open(source.path) as bundle:
         model = model_in(bundle, source.model)
         part = bundle.part(model.path)
-        return Fetched(source.path, part.sha256, f"{model.name}.gguf", Span(bundle.data_offset(part), part.size))
+        file, offset = bundle.place(part)
+        return Fetched(file, part.sha256, f"{model.name}.gguf", Span(offset, part.size))
 
 
 def _kept(folder: Path, size: int | None) -> Path | None:

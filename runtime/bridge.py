@@ -7,6 +7,8 @@ from ctypes import POINTER, c_char, c_char_p, c_float, c_int, c_size_t, c_uint64
 from pathlib import Path
 
 from solofile.runtime.errors import EngineError
+from solofile.runtime.hardware import target
+from solofile.runtime.library_names import library_file
 
 ABI_VERSION = 3
 TEXT_SIZE = 4096  # bytes of a message buffer, the closing zero included
@@ -51,7 +53,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
 }
 
 # In the order in which they need each other.
-LIBRARIES = ("libggml-base.so", "libggml.so", "libllama.so")
+LIBRARIES = ("ggml-base", "ggml", "llama")
 
 
 def load(native_dir: Path) -> ctypes.CDLL:
@@ -63,7 +65,7 @@ def load(native_dir: Path) -> ctypes.CDLL:
     Raises EngineError when a library is missing, does not load, or has another interface.
     """
     try:
-        for name in LIBRARIES:
+        for name in (library_file(name, target()) for name in LIBRARIES):
             library = ctypes.CDLL(str(native_dir / name))
     except OSError as error:
         raise EngineError(f"The native library {name} did not load ({error}): copy the bundle again.") from error

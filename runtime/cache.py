@@ -140,6 +140,8 @@ def remove_tree(path: Path) -> int:
     """
     if path.is_symlink() or not path.is_dir():
         size = path.lstat().st_size if path.is_file() else 0
+        if os.name == "nt" and path.is_file():
+            path.chmod(0o600)  # Windows does not remove what is read-only
         path.unlink(missing_ok=True)
         return size
     path.chmod(0o700)

@@ -256,7 +256,7 @@ def _cache_clear(command: Command) -> int:
 def _help(command: Command) -> int:
     from solofile.runtime import help as help_text
 
-    name = command.environ.get("SOLOFILE_BUNDLE", "").rpartition("/")[2] or "model.exe"
+    name = Path(command.environ.get("SOLOFILE_BUNDLE", "")).name or "model.exe"
     command.out.write(help_text.text(name))
     return 0
 

@@ -41,6 +41,7 @@ from solofile.runtime import (
     fitting,
     hardware,
     hardware_report,
+    localcopy,
     memory,
     projector,
     selection,
@@ -187,12 +188,11 @@ def _bundle(bundle: Bundle) -> Report:
 
 
 def _cache(folder: Path) -> Report:
-    found = os.statvfs(folder) if hasattr(os, "statvfs") else None
     state = folder / "state"
     return {
         "path": str(folder),
         "writable": os.access(folder, os.W_OK),
-        "free": found.f_bavail * found.f_frsize if found else None,
+        "free": localcopy.free_bytes(folder),
         "folders": [
             {"path": str(entry.path), "size": _size(entry.path), "unfinished": entry.leftover}
             for entry in cache.entries(folder)

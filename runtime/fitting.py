@@ -120,8 +120,9 @@ def _key(launch: Launch, selected: Selection) -> str | None:
     from solofile.runtime import estimates
 
     ground, path = selected.ground, selected.choice.path
-    manifest = ground.place.bundle.manifest
-    digests = {part.path: part.sha256 for part in manifest.parts}
+    bundle = ground.place.bundle
+    manifest = bundle.manifest
+    digests = {path: part.sha256 for path, part in bundle.parts.items()}
     models = str(ground.place.cache / MODELS)
 
     def digest(name: str) -> str | None:

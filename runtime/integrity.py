@@ -116,7 +116,9 @@ def _extracted(bundle: Bundle, folder: Path, on_bytes: OnBytes | None, only: Set
 
 
 def _mode(bundle: Bundle, part: Part) -> int:
-    return 0o755 if part.path == LAUNCHER_PART else bundle.members[part.path].mode & 0o777
+    if part.path == LAUNCHER_PART:
+        return 0o755
+    return bundle.members[part.path].mode & 0o777 if part.path in bundle.members else 0o644
 
 
 def _make_empty(folder: Path) -> None:

@@ -81,9 +81,12 @@ def check_parts(path: str, members: Sequence[Member], manifest: Manifest) -> Non
 
 def check_models(path: str, manifest: Manifest, members: Mapping[str, Member]) -> None:
     """Models and stored prompts are there, models can be mapped, and each target's digest is the one of its sums."""
+    apart = {one.path: one.size for one in manifest.beside}
+    if len(apart) != len(manifest.beside) or apart.keys() & members.keys():
+        raise damaged(path, "its manifest names a part twice")
     for model in manifest.models:
         member = members.get(model.path)
-        if member is None or member.size != model.size:
+        if apart.get(model.path, member.size if member else None) != model.size:
             raise damaged(path, f"its manifest and its directory disagree about {model.path}")
     for member in members.values():
         if member.path.startswith("models/") and member.path.endswith(".gguf"):

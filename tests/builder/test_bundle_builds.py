@@ -166,7 +166,8 @@ def test_source_date_epoch(
         (["--system-prompt", "@none.txt"], "none.txt cannot be read: No such file"),
         (["-o", "none/x.exe"], "does not exist: make it first"),
         (["-o", "."], "is a folder"),
-        (["--target", "linux-x86_64"] * 2, "build one for each --target"),
+        (["--target", "linux-x86_64,windows-x86_64"], "is for linux-x86_64 and not for linux-x86_64, windows-x86_64"),
+        (["--target", "linux-x86"], "Unknown target linux-x86: did you mean linux-x86_64"),
     ],
 )
 def test_refused_options(

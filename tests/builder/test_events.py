@@ -39,7 +39,10 @@ def test_build(option: str, model: Path, pack_path: Path, capsys: pytest.Capture
     assert main(["build", str(model), "--pack", str(pack_path), "-o", "x.exe", option]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    first, *middle, last, result = events(out)
+    *shown, result = events(out)
+    notes = [one for one in shown if one["event"] == "message"]  # what the model lacks
+    assert [list(one) for one in notes] == [["event", "step", "message"]] * len(notes)
+    first, *middle, last = (one for one in shown if one["event"] != "message")
     assert [list(one) for one in (first, *middle, last)] == [FIGURES] * (len(middle) + 2)
     assert (first["event"], first["step"], first["done"], first["unit"]) == ("start", "Writing x.exe", 0, "B")
     assert {one["event"] for one in middle} == {"progress"}

@@ -12,12 +12,11 @@ import gguf
 import pytest
 from ggufs import ARCHITECTURE, NO_WORDS, entry, raw_gguf, tensor, text, write_gguf
 from solofile.builder import gguf_architectures
-from solofile.builder.errors import BadModel, BadOutput
+from solofile.builder.errors import BadModel
 from solofile.builder.gguf_check import FILE_TYPES, check_model
 from solofile.builder.gguf_header import TENSOR_TYPES, read_header
 from solofile.builder.gguf_memory import Memory, context_of
 from solofile.builder.inspect import memory_text
-from solofile.builder.targets import check_size
 
 WORDS = entry("tokenizer.ggml.model", 8, text("gpt2"))
 
@@ -336,13 +335,6 @@ def test_memory_that_it_needs(tmp_path: Path) -> None:
 
 def test_memory_that_nobody_knows(gguf_path: Path) -> None:
     assert check_model(gguf_path).memory is None
-
-
-def test_windows_starts_nothing_large() -> None:
-    check_size("linux-x86_64", 1 << 40)
-    check_size("windows-x86_64", (4 << 30) - 1)
-    with pytest.raises(BadOutput, match=r"A bundle for windows-x86_64 may have 4\.3 GB, .* 5\.0 GB: take a smaller"):
-        check_size("windows-x86_64", 5 * 10**9)
 
 
 def test_large_texts_are_not_kept(tmp_path: Path) -> None:

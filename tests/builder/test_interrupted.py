@@ -166,7 +166,7 @@ def test_signed_output_is_said_to_be_whole(
     monkeypatch.setattr("solofile.builder.minisign.write_signature", interrupted)
     words = ["build", str(model), "--pack", str(pack_path), "-o", "x.exe", "--sign", "k.key"]
     assert main(words) == 143
-    assert capsys.readouterr().err == "solofile: stopped; x.exe is whole, but not signed.\n"
+    assert capsys.readouterr().err.splitlines()[-1] == "solofile: stopped; x.exe is whole, but not signed."
     assert sorted(path.name for path in folder.iterdir()) == ["k.key", "k.pub", "x.exe"]
 
 

@@ -23,7 +23,10 @@ from solofile.builder.packfile import Pack
 from solofile.builder.self_build import build_self
 from solofile.runtime.hardware import target as host_target
 
-SYSTEM = ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libz.so.1")
+SYSTEM = (
+    *("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"),
+    "libz.so.1",
+)
 """All that the executable is given of a system: glibc, and zlib for PyInstaller's start. There is no other program."""
 
 
@@ -41,7 +44,8 @@ def bare(executable: Path, tmp_path: Path) -> Path:
     root = tmp_path / "root"
     for folder in ("lib64", "lib/x86_64-linux-gnu", "home", "tmp", "proc", "dev"):
         (root / folder).mkdir(parents=True)
-    (root / "dev/null").touch()
+    for device in ("null", "urandom"):
+        (root / "dev" / device).touch()
     for name in SYSTEM:
         found = next(
             (path for path in (Path("/lib64", name), Path("/lib/x86_64-linux-gnu", name)) if path.exists()), None
@@ -55,7 +59,8 @@ def bare(executable: Path, tmp_path: Path) -> Path:
 def run_bare(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the root folder, with no network."""
     script = (
-        'mount -t proc proc "$1/proc"; mount --bind /dev/null "$1/dev/null"; root=$1; shift; exec chroot "$root" "$@"'
+        'mount -t proc proc "$1/proc"; for one in null urandom; do mount --bind /dev/$one "$1/dev/$one"; done; '
+        'root=$1; shift; exec chroot "$root" "$@"'
     )
     prefix = ["unshare", "--mount", "--net", "sh", "-ec", script, "sh", str(root)]
     environment = {"PATH": os.environ["PATH"], "HOME": "/home"}

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "manifest", "version"} | {
     "manifest_prompt",
     "arm",
+    "authenticode",
+    "beside",
     "bridge",
     "choice",
     "choose_cpu",
@@ -35,6 +37,7 @@ SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "ma
     "hardware_windows",
     "kernel_path",
     "kernels",
+    "library_names",
     "measured",
     "memory",
     "memory_text",
