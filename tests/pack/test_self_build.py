@@ -41,7 +41,8 @@ def bare(executable: Path, tmp_path: Path) -> Path:
     root = tmp_path / "root"
     for folder in ("lib64", "lib/x86_64-linux-gnu", "home", "tmp", "proc", "dev"):
         (root / folder).mkdir(parents=True)
-    (root / "dev/null").touch()
+    for device in ("null", "urandom"):
+        (root / "dev" / device).touch()
     for name in SYSTEM:
         found = next(
             (path for path in (Path("/lib64", name), Path("/lib/x86_64-linux-gnu", name)) if path.exists()), None
@@ -54,9 +55,8 @@ def bare(executable: Path, tmp_path: Path) -> Path:
 
 def run_bare(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the root folder, with no network."""
-    script = (
-        'mount -t proc proc "$1/proc"; mount --bind /dev/null "$1/dev/null"; root=$1; shift; exec chroot "$root" "$@"'
-    )
+    devices = "for name in null urandom; do mount --bind /dev/$name dev/$name; done"
+    script = f'cd "$1"; shift; mount -t proc proc proc; {devices}; exec chroot . "$@"'
     prefix = ["unshare", "--mount", "--net", "sh", "-ec", script, "sh", str(root)]
     environment = {"PATH": os.environ["PATH"], "HOME": "/home"}
     return subprocess.run(
