@@ -231,7 +231,7 @@ def test_each_of_them_is_pinned(folder: Path, capsys: pytest.CaptureFixture[str]
     assert recipe.verified is True
     sums = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("a.gguf", "b.gguf")]
     assert [getattr(one.source, "sha256", None) for one in recipe.models] == [sums[0], None, sums[1]]
-    assert "url = \"" + second + '"   # the larger one\nname = "big"\nsha256 = ' in Path("r.toml").read_text()
+    assert 'url = "' + second + '"   # the larger one\nname = "big"\nsha256 = ' in Path("r.toml").read_text()
 
 
 def test_several_files_of_a_hub_may_be_unknown() -> None:

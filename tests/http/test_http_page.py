@@ -119,7 +119,7 @@ def test_requests_of_the_script_are_relative() -> None:
         "v1/chat/completions",
     ]
     others = re.findall(r"\b(?:fetch|XMLHttpRequest|EventSource|WebSocket|sendBeacon|importScripts|Worker)\b.*", text)
-    assert others == ["fetch(path, { ...options, headers, cache: \"no-store\" });"]
+    assert others == ['fetch(path, { ...options, headers, cache: "no-store" });']
 
 
 def test_ids_of_the_scripts_are_in_the_page() -> None:

@@ -17,9 +17,7 @@ from werkzeug.test import Client
 FACTS = {"hardware": "A CPU, 2 cores", "kernel": "haswell on 2 threads (it is there).", "size": 98_000_000}
 
 
-def client_of(
-    engine: FakeEngine, control: Control | None = None, about: About = ABOUT, **settings: object
-) -> Client:
+def client_of(engine: FakeEngine, control: Control | None = None, about: About = ABOUT, **settings: object) -> Client:
     return Client(create_app(engine, ServerSettings(**settings), about, control))  # type: ignore[arg-type]
 
 

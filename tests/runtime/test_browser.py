@@ -100,7 +100,7 @@ def test_a_browser_that_stays_in_the_foreground_is_not_waited_for(
     monkeypatch.setattr(browser, "_PATIENCE", 0.2)
     seen = tmp_path / "seen"
     tool(path, "xdg-open", f'echo "$1" > {seen}; exec /bin/sleep 1')
-    tool(path, "sensible-browser", f'echo second > {seen}')
+    tool(path, "sensible-browser", f"echo second > {seen}")
     begin = time.monotonic()
     assert browser.open_page(URL, DESKTOP, pytest.fail, platform="linux")
     assert time.monotonic() - begin < 0.2
