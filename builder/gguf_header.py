@@ -208,9 +208,7 @@ def _read_array(cursor: _Cursor, key: str, found: _Metadata) -> int:
     return kind
 
 
-def _read_tensors(
-    cursor: _Cursor, tensors: int, alignment: int
-) -> tuple[dict[str, int], dict[str, TensorPlace], int]:
+def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], dict[str, TensorPlace], int]:
     """Weights by type, where each tensor is by name, and the bytes from the start of the data to the last one's end."""
     weights: dict[str, int] = {}
     names: dict[str, TensorPlace] = {}

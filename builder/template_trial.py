@@ -6,10 +6,10 @@ package jinja2 does, if it is there.
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def try_template(template: str, libraries: Path | None) -> Trial:
     try:
         if libraries is not None:
             rendered = _by_llama_cpp(template, libraries)
-        elif importlib.util.find_spec("jinja2") is not None:
+        elif PathFinder.find_spec("jinja2") is not None:  # a name in sys.modules may be a stand-in of the runtime's
             job = {"template": template, "conversations": CONVERSATIONS}
             rendered = run_child("render_by_jinja", job, seconds=SECONDS)["rendered"]
         else:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import binfmt
 from solofile.runtime.hardware import target as host_target
 
 _WINES = ("wine64", "/usr/lib/wine/wine64", "wine")
@@ -63,15 +64,11 @@ def _wine() -> Runner:
 
 
 def _qemu() -> Runner:
-    program = shutil.which("qemu-aarch64-static") or ""
     # The launcher starts the runtime: the kernel has to know what to do with a program for another CPU.
-    known = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
-    system = Path("/usr/aarch64-linux-gnu")
-    libraries = (system / "lib" / "ld-linux-aarch64.so.1").exists()
-    lack = "" if program and known and libraries else "needs qemu-user-static with binfmt_misc, and libc6-arm64-cross"
     return Runner(
-        "qemu", "linux-aarch64", "armv8.0_1,armv8.2_1", (program,), {"QEMU_LD_PREFIX": str(system)}, lack, 10.0
-    )
+        "qemu", "linux-aarch64", "armv8.0_1,armv8.2_1", (shutil.which("qemu-aarch64-static") or "",),
+        {"QEMU_LD_PREFIX": str(binfmt.SYSTEM)}, binfmt.register(), 10.0,
+    )  # fmt: skip
 
 
 def all_runners() -> Sequence[Runner]:

@@ -79,7 +79,7 @@ def test_an_attempt_would_be_seen(tmp_path: Path) -> None:
 
 
 def test_without_the_pack(gguf_path: Path, folder: Path, build_cache: Path) -> None:
-    """One sentence that says what is missing and what helps; neither an output nor half a download is left, only what was learned."""
+    """One sentence that says what is missing and what helps; neither an output nor half a download is left."""
     done = offline("build", gguf_path, "-o", "x.exe", "--progress", "none")
     assert done.returncode == 2
     assert done.stderr.startswith("solofile: ")
