@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from runners import Runner
-from running import QUESTION, serve
+from running import serve
 
 pytestmark = pytest.mark.e2e
+
+QUESTION = "What is the capital of France? Answer in one sentence."
+"""Without the second sentence, “The” and “La” are equally likely for the demo model, and rounding differs."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
