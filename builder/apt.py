@@ -35,7 +35,7 @@ def download_from(suite: str, packages: Iterable[str], work: Path) -> None:
     """
     sources = work / "sources.list"
     signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
-    sources.write_text("".join(f"deb {signed}{mirror} {suite} main\n" for mirror in _mirrors()))
+    sources.write_text("".join(f"deb {signed}{mirror} {suite} main\n" for mirror in mirrors()))
     alone = ["-o", "Dir::Etc::SourceParts=/dev/null", "-o", f"Dir::Etc::SourceList={sources}"]
     apt = ["apt-get", *options(work, own_lists=True), *alone]
     run([*apt, "update"])
@@ -55,7 +55,7 @@ def run(command: Sequence[str], environment: dict[str, str] | None = None, folde
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _mirrors() -> Iterator[str]:
+def mirrors() -> Iterator[str]:
     """Where this system gets its main suite from; not those of updates and security, which have names with a dash."""
     listed = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]) or ""
     pairs = [line.split() for line in listed.splitlines()]

@@ -29,6 +29,7 @@ from solofile.runtime.archive import (
     header_size,
     local_header,
 )
+from solofile.runtime.layout import PADDING_PREFIX
 from solofile.runtime.manifest import Part
 
 
@@ -113,6 +114,11 @@ class ArchiveWriter:
         """Pad so that the header of the member added next begins at an aligned offset."""
         self._pad_to(aligned(self.position))
 
+    def resume(self, members: Iterable[Member]) -> None:
+        """Go on behind ``members``, which lie in the output already."""
+        self.members.extend(members)
+        self._paddings = sum(member.path.startswith(PADDING_PREFIX) for member in self.members)
+
     def finish(self, comment: Callable[[bytes], bytes]) -> None:
         """Write the directory and the end records; ``comment`` makes the comment out of the directory's bytes."""
         directory = b"".join(map(directory_entry, self.members))
@@ -123,7 +129,7 @@ class ArchiveWriter:
     def _pad_to(self, target: int) -> None:
         if target == self.position:
             return
-        path = f"models/.align-{self._paddings + 1}"
+        path = f"{PADDING_PREFIX}{self._paddings + 1}"
         gap = target - self.position - header_size(path, 0, 0)
         if gap < 0:
             gap += ALIGNMENT

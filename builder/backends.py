@@ -53,7 +53,7 @@ def _given(path: Path, name: str, libraries: Native, say: Callable[[str], None])
         raise BadInput(f"The GPU backend {path} is not there: give the path of a libggml-<name>.so.")
     try:
         _check_interface(path, read_interface(path), find_target(libraries.target).processor, libraries)
-        copy = _copy(path, name)
+        copy = _copy(path, gpu_file(name, libraries.target))
         _check_trial(path, try_to_load(copy, libraries.folder), say)
         return GpuLibrary(name, copy, file_sha256(copy), needs_of(copy))
     except ElfError as error:
@@ -93,13 +93,13 @@ def _check_trial(path: Path, trial: Trial, say: Callable[[str], None]) -> None:
         )
 
 
-def _copy(path: Path, name: str) -> Path:
+def _copy(path: Path, file: str) -> Path:
     folder = build_cache() / "gpus" / f"given-{file_sha256(path)[:16]}"
     if not folder.is_dir():
         with made_at(folder) as made:
-            (made / gpu_file(name)).write_bytes(relinked(path))
+            (made / file).write_bytes(relinked(path))
     mark_used(folder)
-    return folder / gpu_file(name)
+    return folder / file
 
 
 def _some(names: list[str]) -> str:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from solofile.builder.archive_writer import stamp_of
-from solofile.builder.companions import companions_of
+from solofile.builder.chosen_models import checked_name, choose_models, default_of, license_texts, model_entry
+from solofile.builder.companions import with_companions
 from solofile.builder.copying import can_clone
 from solofile.builder.errors import BadInput, BadRecipe, BadSource
-from solofile.builder.from_bundle import license_of
-from solofile.builder.gguf_check import ModelFacts, check_model
+from solofile.builder.gguf_check import ModelFacts
+from solofile.builder.icon import Icon, read_icon
 from solofile.builder.output import check_output, check_space, explained, replacing
-from solofile.builder.packfile import Pack
-from solofile.builder.progress import Progress
+from solofile.builder.own_launcher import read_launcher
+from solofile.builder.packfile import LAUNCHER_NAME, Pack
+from solofile.builder.polyglot import polyglot
+from solofile.builder.progress import Progress, byte_size
+from solofile.builder.prompt_build import stored_prompts
 from solofile.builder.recipe import Recipe
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.sources import BundleSource, Fetched, PathSource, fetch, model_stem, safe_name
-from solofile.builder.splits import joined
+from solofile.builder.sources import BundleSource, Fetched, PathSource, model_stem, safe_name
+from solofile.builder.splitting import model_beside, split_limit
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import BundlePlan, ModelFile, write_bundle
-from solofile.runtime.manifest import Manifest, Model
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+from solofile.builder.windows_resources import Label, labelled
+from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
+from solofile.runtime.manifest import Manifest
+from solofile.runtime.version import __version__
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,13 @@ class BuildRequest(Recipe):
 
     output: Path | None = None
     force: bool = False
+    split: str | None = None
+    """A size such as ``4g``: above it the model is written to a file of its own."""
+    launcher: Path | None = None
+    """A launcher in place of the pack's."""
 
+
+__all__ = ["BuildRequest", "Built", "build_bundle", "checked_name", "checked_stamp", "model_entry"]
 
 PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 """Opens the packs for what is asked for: targets (none: this machine's), kernels and GPU backends."""
@@ -43,11 +52,15 @@ PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 
 @dataclass(frozen=True)
 class Built:
-    """A finished bundle."""
+    """A finished bundle; ``apart`` is the second file of one that is split."""
 
     path: Path
     manifest: Manifest
     facts: ModelFacts
+    notes: tuple[str, ...] = ()
+    """What whoever builds should know of the model, as sentences."""
+    apart: Path | None = None
+    """The second file of a bundle that is two."""
 
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
@@ -56,37 +69,66 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     output = request.output or Path(f"{name}.exe")
     check_output(output, force=request.force)
     check_verified(request)
-    spdx, licenses = _license(name, request)
+    icon = read_icon(request.icon) if request.icon else None
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
-    fetched = joined(fetch(request.source, progress), progress)
-    facts = check_model(fetched.path, fetched.span)
-    check_output(output, force=request.force, model=fetched.path)
-    model = model_entry(facts, Path(fetched.name), spdx)
-    companions = companions_of(request, fetched, progress)
+    chosen = choose_models(request, progress)
+    for one in chosen:
+        check_output(output, force=request.force, model=one.fetched.path)
+    chosen, companions = with_companions(request, chosen, progress)
+    default = next(one for one in chosen if one.model is default_of([one.model for one in chosen]))
+    arguments = (*(word for one in companions for word in one.arguments), *request.arguments)
+    files = {one.path: one.fetched.path for one in companions}
     with contextlib.ExitStack() as stack:
+        packs = [stack.enter_context(pack) for pack in find_packs(request)]
+        title = request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name
         plan = BundlePlan(
             name=name,
-            title=request.title or facts.name or name,
-            packs=[stack.enter_context(pack) for pack in find_packs(request)],
-            models=[ModelFile(model, fetched.path, fetched.span)],
-            default_model=model.path,
+            title=title,
+            packs=packs,
+            models=[ModelFile(one.model, one.fetched.path, one.fetched.span) for one in chosen],
+            default_model=default.model.path,
             system_prompt=request.system_prompt,
-            arguments=(*(word for one in companions for word in one.arguments), *request.arguments),
-            licenses=licenses,
-            companions={one.path: one.fetched.path for one in companions},
+            arguments=arguments,
+            licenses=license_texts(name, chosen),
+            companions=files,
             stamp=stamp,
+            prompts=stored_prompts(request, default, arguments, files, packs, stack, progress),
+            icon=icon,
+            greeting=request.greeting,
+            launcher=_launcher(request, packs, icon, title=title, name=name),
         )
-        checked = {model.path: fetched, **{one.path: one.fetched for one in companions}}
-        return Built(output, _write(plan, output, checked, progress), facts)
+        apart = _apart(plan, output, request, default.fetched.path)
+        checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
+        notes = tuple(dict.fromkeys(note for one in chosen for note in one.notes))
+        return Built(output, _write(plan, output, apart, checked, progress), default.facts, notes, apart)
 
 
-def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progress: ProgressMaker) -> Manifest:
+def _apart(plan: BundlePlan, output: Path, request: BuildRequest, model: Path) -> Path | None:
+    """The second file, where one would be too large. Raises BadInput."""
+    limit = split_limit(request.split, [pack.facts.target for pack in plan.packs])
+    if limit is None or plan.estimated_size <= limit:
+        return None
+    if len(plan.models) > 1:
+        raise BadInput(
+            f"A bundle of several models is one file, and this one would have {byte_size(plan.estimated_size)} where "
+            f"{byte_size(limit)} are the most: build one for each model."
+        )
+    apart = model_beside(output)
+    check_output(apart, force=request.force, model=model)
+    return apart
+
+
+def _write(
+    plan: BundlePlan, output: Path, apart: Path | None, checked: Mapping[str, Fetched], progress: ProgressMaker
+) -> Manifest:
     size = plan.estimated_size
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
         if not can_clone(checked[plan.default_model].path, output.parent):
             check_space(output, size)
-        with replacing(output, mode=0o755) as file:
-            manifest = write_bundle(plan, file, shown.update)
+        # The model is put in its place first: a program without it would be no use.
+        with replacing(output, mode=0o755) as file, replacing(apart) if apart else contextlib.nullcontext() as second:
+            beside = Apart(second, apart.name) if apart and second else None
+            manifest = write_bundle(plan, file, shown.update, beside)
             shown.total = file.tell()
             shown.update(file.tell())
             for path, fetched in checked.items():
@@ -94,8 +136,24 @@ def _write(plan: BundlePlan, output: Path, checked: Mapping[str, Fetched], progr
     return manifest
 
 
+def _launcher(
+    request: BuildRequest, packs: Sequence[Pack], icon: Icon | None, *, title: str, name: str
+) -> bytes | None:
+    """The launcher, if it is not the packs' own as it is: given, or with what Windows shows of it."""
+    if request.launcher:
+        return read_launcher(request.launcher, [pack.facts.target for pack in packs])
+    launchers = {pack.facts.target: pack.read(LAUNCHER_NAME) for pack in packs}
+    for target in launchers:
+        if target.startswith("windows-"):
+            label = Label(title, name, request.version or __version__, icon.as_ico() if icon else None)
+            launchers[target] = labelled(launchers[target], label)
+            return polyglot(launchers) if len(launchers) > 1 else launchers[target]
+    return None
+
+
 def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
-    found = next(part.sha256 for part in manifest.parts if part.path == path)
+    apart = {one.path: one.sha256 for one in manifest.beside}
+    found = ({part.path: part.sha256 for part in manifest.parts} | apart)[path]
     if fetched.sha256 in (None, found):
         return
     sums = f"its SHA-256 is {found} in place of {fetched.sha256}"
@@ -106,26 +164,12 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
 
 
-def model_entry(facts: ModelFacts, path: Path, spdx: str | None) -> Model:
-    """What the manifest says of the model at ``path``; ``spdx`` overrules the license that the model names itself."""
-    stem = safe_name(model_stem(path.name))
-    return Model(
-        path=f"models/{stem}.gguf",
-        name=stem,
-        architecture=facts.architecture,
-        parameters=facts.parameters,
-        quantization=facts.quantization,
-        context_length=facts.context_length,
-        chat_template=facts.chat_template,
-        license=spdx or facts.license,
-        size=facts.size,
-    )
-
-
 def _name(request: BuildRequest) -> str:
     """The bundle's name: as given, else the output's, else the model's."""
     if request.name is not None:
         return checked_name(request.name)
+    if request.models and request.output is None:
+        raise BadInput("A bundle of several models needs a name: give -o or --name, or the recipe the key name.")
     if request.output is not None:
         return safe_name(request.output.name.removesuffix(".exe"))
     if isinstance(request.source, PathSource):
@@ -133,16 +177,6 @@ def _name(request: BuildRequest) -> str:
     if isinstance(request.source, BundleSource):
         return safe_name(request.source.path.name.removesuffix(".exe"))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
-
-
-def checked_name(name: str) -> str:
-    """``name``, if a bundle can have it. Raises BadInput."""
-    if not NAME.fullmatch(name):
-        raise BadInput(
-            f"The name “{name}” cannot be used: take at most 100 letters, digits and . _ + -, "
-            "beginning with a letter or a digit."
-        )
-    return name
 
 
 def check_verified(request: BuildRequest) -> None:
@@ -158,24 +192,6 @@ def _pinnable(request: BuildRequest) -> str:
     """The recipe as a user names it: a shipped one by its name."""
     path = request.recipe
     return path.stem if path and path.parent == shipped_folder() else str(path)
-
-
-def _license(name: str, request: BuildRequest) -> tuple[str | None, Mapping[str, bytes]]:
-    """The license's name, and its texts by their place in the bundle; a bundle's model brings its own."""
-    spdx, texts = request.license, [_read_license(file) for file in request.license_files]
-    if isinstance(request.source, BundleSource):
-        old_spdx, old_texts = license_of(request.source)
-        spdx, texts = spdx or old_spdx, texts or list(old_texts.values())
-    return spdx, {
-        f"LICENSES/model-{name}{'' if number == 1 else f'-{number}'}.txt": text for number, text in enumerate(texts, 1)
-    }
-
-
-def _read_license(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadRecipe(f"The license text {file} cannot be read: {error.strerror}.") from error
 
 
 def checked_stamp(epoch: str | None) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,19 +18,21 @@ from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span
 from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file, copy_plain
+from solofile.builder.errors import BadInput
+from solofile.builder.icon import Icon
 from solofile.builder.output import check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import begin, finish, llama_cpp_of, targets_of
+from solofile.builder.writer import PromptFile, add_prompts, begin, finish, llama_cpp_of, named, targets_of
 from solofile.runtime.archive import ALIGNMENT, STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.layout import damaged
+from solofile.runtime.layout import PROMPTS, damaged
 from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Part
 from solofile.runtime.version import __version__
 
-CARRIED = ("models/", "adapters/", "prompts/")
-"""What belongs to the model and goes from an old bundle into the new one."""
+CARRIED = ("models/", "adapters/")
+"""What belongs to the model and goes from an old bundle into the new one. Stored prompts depend on more."""
 
 CHUNK = 1 << 20
 
@@ -39,15 +42,27 @@ OWN_LICENSES = "LICENSES/model"
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be different; None leaves a setting as it is. An empty ``system_prompt`` stands for none."""
+    """What is to be different; None leaves a setting as it is.
+
+    An empty ``system_prompt`` or ``greeting`` stands for none, and so does an ``icon`` without bytes.
+    """
 
     name: str | None = None
     title: str | None = None
     system_prompt: str | None = None
     arguments: tuple[str, ...] | None = None
+    greeting: str | None = None
+    icon: Icon | None = None
+
+    def icon_of(self, bundle: Bundle) -> Icon | None:
+        """The icon that the new bundle gets."""
+        if self.icon is not None:
+            return self.icon if self.icon.data else None
+        path = bundle.manifest.icon
+        return Icon(path, bundle.read(path)) if path else None
 
     def applied(self, manifest: Manifest) -> Manifest:
-        """``manifest`` with them."""
+        """``manifest`` with them, but for what an icon changes in it."""
         prompt = manifest.system_prompt if self.system_prompt is None else self.system_prompt or None
         return dataclasses.replace(
             manifest,
@@ -55,22 +70,51 @@ class Changes:
             title=self.title or manifest.title,
             system_prompt=prompt,
             arguments=manifest.arguments if self.arguments is None else self.arguments,
+            greeting=manifest.greeting if self.greeting is None else self.greeting or None,
         )
 
 
-def change_settings(bundle: Bundle, output: Path, changes: Changes, progress: ProgressMaker = Progress) -> Manifest:
-    """Write ``bundle`` to ``output`` with other settings: all but the manifest and the directory stays as it is.
+def change_settings(
+    bundle: Bundle,
+    output: Path,
+    changes: Changes,
+    progress: ProgressMaker = Progress,
+    *,
+    prompts: Sequence[PromptFile] | None = None,
+) -> Manifest:
+    """Write ``bundle`` to ``output`` with other settings: all but the icon, manifest and directory stays as it is.
 
-    Raises DamagedBundle for a part that is read and is not what it should be, BadOutput.
+    ``prompts`` take the place of the stored prompts, unless it is None. Raises DamagedBundle for a part that is read
+    and is not what it should be, BadOutput.
     """
-    manifest = changes.applied(bundle.manifest)
+    icon, old = changes.icon_of(bundle), bundle.manifest.icon
     *members, last = bundle.members.values()
-    with _output(bundle, output, bundle.file_size, progress) as (file, source, on_bytes):
-        _copy_body(bundle, source, file, last.header_offset, on_bytes)
+    anew = (old, PROMPTS) if prompts is not None else (old,)
+    kept = list(itertools.takewhile(lambda member: not _begins(member.path, anew), members))
+    size = kept[-1].end
+    with _output(bundle, output, bundle.file_size + (len(icon.data) if icon else 0), progress) as opened:
+        file, source, on_bytes = opened
+        _copy_body(bundle, source, file, size, on_bytes)
         writer = ArchiveWriter(file, stamp=last.stamp)
-        writer.members.extend(members)
+        writer.resume(kept)
+        if prompts is not None:
+            add_prompts(writer, prompts, on_bytes)
+        if icon is not None:
+            writer.add_bytes(*icon)
+        parts = (*(part for part in bundle.manifest.parts if part.offset < size), *writer.parts)
+        manifest = dataclasses.replace(
+            changes.applied(bundle.manifest),
+            parts=parts,
+            icon=icon.path if icon else None,
+            prompts=bundle.manifest.prompts if prompts is None else named(prompts, parts),
+        )
         finish(writer, manifest)
     return manifest
+
+
+def _begins(path: str, anew: Sequence[str | None]) -> bool:
+    """Whether a member is one of those that are written anew, or lies in such a folder."""
+    return any(one is not None and path.startswith(one) for one in anew)
 
 
 def change_runtime(
@@ -81,8 +125,11 @@ def change_runtime(
     progress: ProgressMaker = Progress,
     *,
     stamp: int | None = None,
+    prompts: Sequence[PromptFile] = (),
 ) -> Manifest:
-    """Write ``bundle`` to ``output`` with the runtime of ``packs`` and other settings; ``stamp`` is ZIP's time.
+    """Write ``bundle`` to ``output`` with the runtime of ``packs``, other settings and these stored prompts.
+
+    ``stamp`` is ZIP's time.
 
     Raises DamagedBundle for a part that is read and is not what it should be, PackError, BadOutput.
     """
@@ -95,14 +142,20 @@ def change_runtime(
         writer, launcher = begin(packs, licenses, chosen, file, on_bytes)
         for index, member in enumerate(carried):
             _carry(writer, bundle, member, source, on_bytes, apart=index > 0)
-        writer.align_header()
+        add_prompts(writer, prompts, on_bytes)
+        icon = changes.icon_of(bundle)
+        if icon is not None:
+            writer.add_bytes(*icon)
+        parts = (launcher, *writer.parts)
         manifest = dataclasses.replace(
             changes.applied(bundle.manifest),
             solofile=__version__,
             llama_cpp=llama_cpp_of(packs),
             targets=targets_of(packs),
-            parts=(launcher, *writer.parts),
+            parts=parts,
             packed=writer.packed,
+            icon=icon.path if icon else None,
+            prompts=named(prompts, parts),
         )
         finish(writer, manifest)
     return manifest
@@ -152,11 +205,13 @@ def _raw(source: io.FileIO, span: Span) -> Iterator[bytes]:
 def _copy_body(
     bundle: Bundle, source: io.FileIO, output: io.FileIO, size: int, on_bytes: Callable[[int], None]
 ) -> None:
-    """Copy all that lies before the manifest: shared as a whole, or else streamed and compared part by part."""
+    """Copy ``size`` bytes, to the end of a part: shared as a whole, or else streamed and compared part by part."""
     done = clone_range(source, output, 0, size)
     if not done:
         bundle.check_headers()
         for part in bundle.parts.values():
+            if part.offset >= size:
+                break  # what is written anew
             if not _streams(bundle, part):
                 for _ in bundle.open_part(part):  # compares it with its hash; it is copied with the headers around it
                     pass
@@ -188,6 +243,8 @@ def _output(
     bundle: Bundle, output: Path, size: int, progress: ProgressMaker
 ) -> Iterator[tuple[io.FileIO, io.FileIO, Callable[[int], None]]]:
     """The new file, the old one, and what to tell the bytes done."""
+    if bundle.manifest.beside:
+        raise BadInput(f"The bundle {bundle.path} is split into two files: build it again from the model.")
     with explained(output, size), progress(f"Writing {output.name}", size, "B") as shown:
         if not can_clone(Path(bundle.path), output.parent):
             check_space(output, size)

@@ -12,15 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from solofile.builder.build import BuildRequest, Built, build_bundle
+from solofile.builder.commands_model import with_model_work
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
-from solofile.builder.inspect import summary
+from solofile.builder.gguf_memory import context_of
+from solofile.builder.inspect import memory_text, summary
 from solofile.builder.model_words import is_remote, model_source
-from solofile.builder.packfile import Pack
+from solofile.builder.pack_choice import expanded, find_packs
 from solofile.builder.progress import Progress, byte_size
-from solofile.builder.recipe import read_recipe
+from solofile.builder.recipe import OneModel, read_recipe
 from solofile.builder.recipe_document import shipped_recipe
-from solofile.builder.targets import find_gpus, find_target
+from solofile.builder.reporting import say
+from solofile.builder.sources import PathSource, model_in
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -37,18 +40,27 @@ def build(arguments: argparse.Namespace) -> int:
 
         return build_from(arguments)
     sign = signer(arguments)
-    request = overruled(request_from(arguments.input, arguments.sha256, arguments.wheel_sha256), arguments)
+    request = overruled(requested(arguments), arguments)
     built = build_checked(request, arguments.pack)
-    print(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}")
+    say(f"{built.path}: {byte_size(built.path.stat().st_size)}, {summary(built.manifest)}", built.path)
+    if built.apart is not None:
+        size = byte_size(built.apart.stat().st_size)
+        print(f"{built.apart}: {size}, its model: keep both files together, in one folder.")
+    if built.facts.memory:
+        print(f"Memory: {memory_text(built.facts.memory, context_of(request.arguments))}")
     sign(built.path)
     return 0
 
 
 def extract(arguments: argparse.Namespace) -> int:
     """``solofile extract``."""
-    with Bundle.open(arguments.file) as bundle, Progress("Extracting", integrity.total_bytes(bundle)) as shown:
-        written = integrity.extract(bundle, arguments.folder, shown.update)
-    print(f"{arguments.folder}: {len(written)} files.")
+    with Bundle.open(arguments.file) as bundle:
+        only = frozenset(model_in(bundle, name).path for name in arguments.model) or None
+        size = sum(bundle.part(path).size for path in only) if only else integrity.total_bytes(bundle)
+        with Progress("Extracting", size) as shown:
+            written = integrity.extract(bundle, arguments.folder, shown.update, only=only)
+    count = f"{len(written)} file{'' if len(written) == 1 else 's'}"
+    say(f"{arguments.folder}: {count}.", folder=str(arguments.folder), files=len(written))
     return 0
 
 
@@ -74,17 +86,25 @@ def native_build(arguments: argparse.Namespace) -> int:
 
     kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
     built = native.build(arguments.target, kernels=kernels, gpus=gpus, reference=arguments.reference)
-    print(built.reference or built.folder)
+    say(str(built.reference or built.folder), folder=str(built.folder))
     return 0
 
 
-def pack_build(arguments: argparse.Namespace) -> int:
-    """``solofile pack build``."""
+def self_build(arguments: argparse.Namespace) -> int:
+    """``solofile self build``: with the packs given, else with the one that a build here would take."""
+    from solofile.builder.inputs import python
     from solofile.builder.pack import find_or_build
+    from solofile.builder.self_build import build_self
 
-    kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
-    with find_or_build(arguments.target, kernels=kernels, gpus=gpus, backends=arguments.backend) as pack:
-        print(pack.path)
+    python()  # or this is such an executable already
+    packs = arguments.packs
+    if not packs:
+        kernels, gpus = arguments.kernels or "all", arguments.gpu or "none"
+        with find_or_build(kernels=kernels, gpus=gpus) as pack:
+            packs = [pack.path]
+    built = build_self(arguments.output, packs, force=arguments.force)
+    count = f"{built.packs} pack{'s' if built.packs > 1 else ''}"
+    say(f"{built.path}: {byte_size(built.size)}, solofile with {count}.", built.path)
     return 0
 
 
@@ -93,6 +113,21 @@ def doctor(arguments: argparse.Namespace) -> int:
     from solofile.builder.doctor import doctor_command
 
     return doctor_command(arguments)
+
+
+def requested(arguments: argparse.Namespace) -> BuildRequest:
+    """The request for the recipe, the model or the several models that the command line names."""
+    words: list[str] = arguments.input
+    if len(words) == 1:
+        return request_from(words[0], arguments.sha256, arguments.wheel_sha256)
+    if arguments.sha256 or arguments.wheel_sha256:
+        raise BadInput("--sha256 goes with one model: write several of them into a recipe, as [[models]].")
+    requests = [request_from(word) for word in words]
+    for word, request in zip(words, requests, strict=True):
+        if request.recipe is not None:
+            raise BadInput(f"The recipe {word} goes alone: write all models into one recipe, as [[models]].")
+    sources = [request.source for request in requests]
+    return BuildRequest(sources[0], models=tuple(OneModel(source) for source in sources))
 
 
 def request_from(word: str | Path, sha256: str | None = None, wheel_sha256: str | None = None) -> BuildRequest:
@@ -112,24 +147,40 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "name": arguments.name,
         "title": arguments.title,
         "output": arguments.output,
-        "targets": tuple(arguments.target),
+        "targets": expanded(arguments.target),
         "kernels": arguments.kernels,
         "gpu": arguments.gpu,
         "backends": tuple(arguments.backend),
+        "icon": arguments.icon,
+        "projector": PathSource(arguments.mmproj) if arguments.mmproj else None,
+        "split": arguments.split,
+        "launcher": arguments.launcher,
     }
+    if arguments.mmproj and request.models:
+        raise BadInput("--mmproj goes with one model: write it into a recipe, as [models.projector].")
     changed = replace(request, force=arguments.force, **{key: value for key, value in given.items() if value})
+    if arguments.no_stored_prompt:
+        changed = replace(changed, store_prompt=False, prefix=())
     if arguments.system_prompt is not None:
         changed = replace(changed, system_prompt=text_of(arguments.system_prompt) or None)
+    if arguments.greeting is not None:
+        changed = replace(changed, greeting=text_of(arguments.greeting) or None)
+    changed = with_model_work(changed, arguments)
     return replace(changed, arguments=(*request.arguments, *words_of(arguments.args or "")))
 
 
 def build_checked(request: BuildRequest, pack: Path | None) -> Built:
     """Build, after a look at what the bundle would refuse at each start."""
-    check_arguments(request.arguments)
+    for words in (request.arguments, *(one.arguments for one in request.models)):
+        check_arguments(words)
     built = build_bundle(request, lambda wanted: find_packs(wanted, pack))
+    notes = list(built.notes)
     if not built.facts.chat_template:
-        text = "The model has no chat template: it completes texts, and chats with it may make no sense."
-        print(f"solofile: {text}", file=sys.stderr)
+        notes.append("The model has no chat template: it completes texts, and chats with it may make no sense.")
+    if not any(model.license for model in built.manifest.models):
+        notes.append("The model does not say its license: name it, and add its text, by [license] in a recipe.")
+    for text in notes:
+        Progress(built.path.name, None).note(f"solofile: {text}")
     return built
 
 
@@ -139,39 +190,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         parse_options(arguments)
     except InputError as error:
         raise BadInput(f"The bundle's default arguments cannot be used: {error}") from error
-
-
-def find_packs(wanted: BuildRequest, pack: Path | None) -> list[Pack]:
-    """The packs for what is asked for; ``pack`` is one that was given."""
-    targets = wanted.targets
-    if len(targets) > 1:
-        raise BadInput(f"One file for {' and '.join(targets)} cannot be built yet: build one for each --target.")
-    if pack is None:
-        from solofile.builder.pack import find_or_build
-
-        target = targets[0] if targets else None
-        return [find_or_build(target, kernels=wanted.kernels, gpus=wanted.gpu, backends=wanted.backends)]
-    opened = Pack.open(pack)
-    try:
-        _check_pack(opened, wanted)
-    except InputError:
-        opened.close()
-        raise
-    return [opened]
-
-
-def _check_pack(pack: Pack, wanted: BuildRequest) -> None:
-    """A pack that was given has to be what else was asked for: nothing is added to it."""
-    facts = pack.facts
-    if wanted.targets and wanted.targets[0] != facts.target:
-        targets = f"{facts.target} and not for {wanted.targets[0]}"
-        raise BadInput(f"The pack {pack.path} is for {targets}: give another --pack.")
-    if wanted.backends:
-        raise BadInput("--backend does not go with --pack: give it to “solofile pack build”, which makes the pack.")
-    for name in find_gpus(find_target(facts.target), wanted.gpu):
-        if name not in facts.gpus:
-            remedy = "make one that does by “solofile pack build”, or build without --pack"
-            raise BadInput(f"The pack {pack.path} holds no GPU backend {name}: {remedy}.")
 
 
 def text_of(given: str) -> str:

@@ -12,31 +12,41 @@ from pathlib import Path
 
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
-from solofile.builder.commands import check_arguments, find_packs, text_of, words_of
+from solofile.builder.commands import check_arguments, text_of, words_of
+from solofile.builder.commands_model import refuse_model_work
 from solofile.builder.commands_proof import signer
 from solofile.builder.errors import BadInput
+from solofile.builder.icon import Icon, read_icon
 from solofile.builder.inspect import summary
 from solofile.builder.output import check_output
-from solofile.builder.progress import byte_size
+from solofile.builder.pack_choice import find_packs
+from solofile.builder.progress import Progress, byte_size
+from solofile.builder.prompt_changes import after_set, after_upgrade
+from solofile.builder.reporting import say
 from solofile.builder.sources import PathSource
 from solofile.builder.targets import TARGETS
 from solofile.runtime.container import Bundle
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.options import parse as parse_options
 
+NO_ICON = Icon("", b"")
+
 
 def set_settings(arguments: argparse.Namespace) -> int:
     """``solofile set``."""
     changes = _changes(arguments)
-    if changes == Changes():
-        raise BadInput("Nothing is to be changed: give --name, --title, --system-prompt or --args.")
+    if changes == Changes() and not arguments.no_stored_prompt:
+        options = "--name, --title, --icon, --greeting, --system-prompt or --args"
+        raise BadInput(f"Nothing is to be changed: give {options}.")
     sign = signer(arguments)
-    with Bundle.open(arguments.file) as bundle:
+    with Bundle.open(arguments.file) as bundle, contextlib.ExitStack() as stack:
         if changes.arguments is not None:
             changes = replace(changes, arguments=(*_naming_parts(bundle), *changes.arguments))
-        check_arguments(changes.applied(bundle.manifest).arguments)
+        after = changes.applied(bundle.manifest)
+        check_arguments(after.arguments)
         _check_output(arguments.output, arguments)
-        manifest = change_settings(bundle, arguments.output, changes)
+        prompts = after_set(bundle, after, stack, Progress, drop=arguments.no_stored_prompt)
+        manifest = change_settings(bundle, arguments.output, changes, prompts=prompts)
     _say(arguments.output, manifest)
     sign(arguments.output)
     return 0
@@ -49,6 +59,9 @@ def upgrade(arguments: argparse.Namespace) -> int:
 
 def build_from(arguments: argparse.Namespace) -> int:
     """``solofile build --from``: default arguments are added behind the old ones, as behind a recipe's."""
+    if arguments.mmproj is not None:
+        raise BadInput("--mmproj goes with a model and not with --from: build from the model's file.")
+    refuse_model_work(arguments)
     changes = _changes(arguments)
     with Bundle.open(arguments.old) as bundle:
         old = bundle.manifest
@@ -67,7 +80,9 @@ def _rebuild(arguments: argparse.Namespace, old: Path, output: Path, changes: Ch
         check_arguments(changes.applied(before).arguments)
         _check_output(output, arguments, old)
         packs = [stack.enter_context(pack) for pack in find_packs(_request(arguments, bundle), arguments.pack)]
-        manifest = change_runtime(bundle, packs, output, changes, stamp=stamp)
+        after, drop = changes.applied(before), arguments.no_stored_prompt
+        prompts = after_upgrade(bundle, after, packs, stack, Progress, drop=drop)
+        manifest = change_runtime(bundle, packs, output, changes, stamp=stamp, prompts=prompts)
     _say(output, manifest, before)
     sign(output)
     return 0
@@ -109,6 +124,8 @@ def _changes(arguments: argparse.Namespace) -> Changes:
         title=arguments.title,
         system_prompt=None if arguments.system_prompt is None else text_of(arguments.system_prompt),
         arguments=None if arguments.args is None else tuple(words_of(arguments.args)),
+        greeting=None if arguments.greeting is None else text_of(arguments.greeting),
+        icon=None if arguments.icon is None else read_icon(arguments.icon) if arguments.icon.name else NO_ICON,
     )
 
 
@@ -127,7 +144,7 @@ def _check_output(output: Path, arguments: argparse.Namespace, old: Path | None 
 
 
 def _say(output: Path, manifest: Manifest, before: Manifest | None = None) -> None:
-    print(f"{output}: {byte_size(output.stat().st_size)}, {summary(manifest)}")
+    say(f"{output}: {byte_size(output.stat().st_size)}, {summary(manifest)}", output)
     if before is not None:
         versions = [f"solofile {one.solofile} with llama.cpp {one.llama_cpp.commit[:7]}" for one in (before, manifest)]
-        print(f"Runtime: {versions[0]} before, {versions[1]} now.")
+        say(f"Runtime: {versions[0]} before, {versions[1]} now.")

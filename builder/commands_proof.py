@@ -13,10 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solofile.builder import authenticode
 from solofile.builder.errors import BadInput, BadOutput
 from solofile.builder.inspect import document, page
 from solofile.builder.inspect_tree import tree
+from solofile.builder.interrupts import kept
 from solofile.builder.progress import Progress, byte_size
+from solofile.builder.reporting import add, say
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle, SolofileError
@@ -42,8 +45,18 @@ def _form(arguments: argparse.Namespace) -> Callable[[Bundle], str]:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """``solofile verify``."""
-    return _verify_json(arguments) if arguments.json else _verify_said(arguments)
+    """``solofile verify``: a sentence, one JSON object whatever is found, or the same as the result among events."""
+    if not arguments.json and arguments.progress != "json":
+        return _verify_said(arguments)
+    facts, error = _verified(arguments)
+    if arguments.progress == "json":
+        add(**facts)
+        if error:
+            raise error
+        print(f"{arguments.file}: all {facts['parts']} parts are as they were built.")
+        return 0
+    print(json.dumps(facts, indent=1))
+    return error.exit_code if error else 0
 
 
 def _verify_said(arguments: argparse.Namespace) -> int:
@@ -54,17 +67,23 @@ def _verify_said(arguments: argparse.Namespace) -> int:
             print(f"solofile: {damage.what}", file=sys.stderr)
         if damages:
             raise DamagedBundle(damages[-1].what)
+        windows = authenticode.read(bundle)
         total = byte_size(integrity.total_bytes(bundle))
         print(f"{arguments.file}: all {len(bundle.parts)} parts are as they were built ({total}).")
         if signature is not None:
             print(f"{signature.path}: signed with the given key; {signature.comment.replace(chr(9), ', ')}.")
+        if windows is not None:
+            print(
+                f"{arguments.file}: signed for Windows by {windows.signer}, over this very file; "
+                "whether the certificate is good, Windows says."
+            )
     return 0
 
 
-def _verify_json(arguments: argparse.Namespace) -> int:
-    """One object on standard output, whatever is found; the exit code is that of the command without --json."""
+def _verified(arguments: argparse.Namespace) -> tuple[dict[str, Any], SolofileError | None]:
+    """What was found, for a program, and the error of the command without --json."""
     facts: dict[str, Any] = {"path": str(arguments.file), "ok": False, "damaged": [], "error": None, "signature": None}
-    code = 0
+    facts["authenticode"] = None
     try:
         with Bundle.open(arguments.file) as bundle:
             facts |= {"size": bundle.file_size, "digest": bundle.digest, "parts": len(bundle.parts)}
@@ -72,13 +91,13 @@ def _verify_json(arguments: argparse.Namespace) -> int:
             signature = _checked_signature(bundle, arguments)
             if signature is not None:
                 facts["signature"] = {"path": str(signature.path), "trusted_comment": signature.comment}
-            facts["damaged"] = [damage._asdict() for damage in _damages(bundle)]
-        facts["ok"] = not facts["damaged"]
-        code = 0 if facts["ok"] else DamagedBundle.exit_code
+            windows = authenticode.read(bundle)
+            facts["authenticode"] = None if windows is None else {"signer": windows.signer}
+            damages = _damages(bundle)
     except SolofileError as error:
-        facts["error"], code = str(error), error.exit_code
-    print(json.dumps(facts, indent=1))
-    return code
+        return facts | {"error": str(error)}, error
+    facts |= {"damaged": [damage._asdict() for damage in damages], "ok": not damages}
+    return facts, DamagedBundle(damages[-1].what) if damages else None
 
 
 def _damages(bundle: Bundle) -> list[integrity.Damage]:
@@ -140,7 +159,12 @@ def signer(arguments: argparse.Namespace) -> Callable[[Path], None]:
     if arguments.sign is None:
         return _warn_of_old_signature
     key = _secret_key(arguments.sign, arguments)
-    return lambda path: _sign(path, key)
+
+    def sign_output(path: Path) -> None:
+        with kept(f"{path} is whole, but not signed"):
+            _sign(path, key)
+
+    return sign_output
 
 
 def _sign(path: Path, key: SecretKey) -> None:
@@ -149,13 +173,13 @@ def _sign(path: Path, key: SecretKey) -> None:
 
     with Bundle.open(path) as bundle, Progress("Signing", bundle.file_size) as shown, explained(path, 500):
         signature = write_signature(bundle, key, shown.update)
-    print(f"{signature}: signed with the key {key.public.name}.")
+    say(f"{signature}: signed with the key {key.public.name}.", signature=str(signature))
 
 
 def _warn_of_old_signature(path: Path) -> None:
     old = path.with_name(f"{path.name}.minisig")
     if old.exists():
-        print(f"solofile: {old} is not of this file: sign it anew, or remove that.", file=sys.stderr)
+        Progress(path.name, None).note(f"solofile: {old} is not of this file: sign it anew, or remove that.")
 
 
 def _secret_key(path: Path, arguments: argparse.Namespace) -> SecretKey:

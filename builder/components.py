@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder import freezing, inputs, licenses
+from solofile.builder.freezing import Frozen
 from solofile.runtime.version import __version__
 
 NAME = "components"
@@ -26,19 +27,20 @@ _ZIG_PARTS = {"libcxx": "Apache-2.0 WITH LLVM-exception", "libcxxabi": "Apache-2
 Component = dict[str, Any]
 
 
-def collect(system_files: Iterable[Path], license_names: Iterable[str]) -> bytes:
-    """The components of a pack as JSON. ``license_names`` are the stems of its license texts: a component that only has
-    such a text is named by it."""
-    found = [*_own(), *_native(), *_packages(), *_system(system_files)]
+def collect(frozen: Frozen, python: str, license_names: Iterable[str]) -> bytes:
+    """The components of a pack as JSON; ``python`` is the version of its Python. ``license_names`` are the stems of its
+    license texts: a component that only has such a text is named by it."""
+    found = [*_own(python, frozen), *_native(), *_packages(), *_system(frozen.system_files), *_borrowed(frozen)]
     named = {component["name"] for component in found} | {"python"}
     found += [{"type": "library", "name": name} for name in license_names if name not in named | _left_out()]
     return (json.dumps(sorted(found, key=lambda one: str(one["name"])), indent=1) + "\n").encode()
 
 
-def _own() -> Iterator[Component]:
-    python = platform.python_version()
+def _own(python: str, frozen: Frozen) -> Iterator[Component]:
     yield _component("solofile", __version__, "Apache-2.0", f"pkg:pypi/solofile@{__version__}")
     yield _component("cpython", python, "PSF-2.0", f"pkg:generic/cpython@{python}")
+    if frozen.terms:
+        return  # no part of PyInstaller is in it
     version = inputs.pins("freeze")["pyinstaller"].version
     terms = "GPL-2.0-or-later WITH Bootloader-exception"
     yield _locked(_component("pyinstaller", version, terms, f"pkg:pypi/pyinstaller@{version}"), "freeze")
@@ -66,6 +68,14 @@ def _packages() -> Iterator[Component]:
         if name not in _left_out():
             terms = _terms(licenses.metadata_folder(site, name) / "METADATA")
             yield _locked(_component(name, pin.version, terms, f"pkg:pypi/{name}@{pin.version}"), "runtime")
+
+
+def _borrowed(frozen: Frozen) -> Iterator[Component]:
+    """The wheels that single files of an assembled runtime are taken from."""
+    for facts in frozen.borrowed:
+        name, version = facts["project"], facts["version"]
+        component = _locked(_component(name, version, None, f"pkg:pypi/{name}@{version}"), facts["lock"])
+        yield {**component, "properties": [{"name": "solofile:taken", "value": facts["taken"]}]}
 
 
 def _left_out() -> set[str]:

@@ -1,14 +1,19 @@
 """Copies a large file into the output once, hashing it on the way unless its digests are known.
 
-SHA-256 is the slowest step by far, so it has a thread of its own; reading, CRC-32 and writing share the other one and
-stay ahead of it (hashlib and zlib let go of the interpreter lock). Where the file system can share blocks, nothing is
-written at all. Memory: ``BUFFERS`` times ``CHUNK``.
+SHA-256 is the slowest step by far, so it has a thread of its own, which nothing keeps waiting: the kernel moves the
+bytes from file to file (sendfile), and both SHA-256 and CRC-32 are taken of the output's pages, mapped where they lie,
+so that no byte is copied for them (hashlib, zlib and the system calls let go of the interpreter lock). What is hashed
+is what was written, whatever happens to the source meanwhile. Where the file system can share blocks, nothing is
+written at all. Memory: ``AHEAD + 2`` times ``CHUNK``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import mmap
+import os
 import queue
 import struct
 import sys
@@ -19,15 +24,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-CHUNK = 256 << 10
-BUFFERS = 32
-PLAIN_CHUNK = 4 << 20
-"""Bytes at a time where nothing is hashed."""
+CHUNK = 4 << 20
+AHEAD = 4
+"""Chunks that may wait to be hashed."""
+
+BUFFER = 256 << 10
+"""Bytes at a time where the kernel cannot move them."""
 
 CLONE_BLOCK = 65_536
 """Clones are whole multiples of this: no file system in use has larger blocks."""
 
 _FICLONERANGE = 0x4020940D
+_MADV_POPULATE_READ = 22
 
 
 class Digests(NamedTuple):
@@ -62,21 +70,18 @@ def copy_file(
     if known is not None and (cloned or not recheck):
         copy_plain(source, start + cloned, size - cloned, output, offset + cloned, lambda done: on_bytes(cloned + done))
         return known
-    output.seek(offset)
-    hasher = _Hasher()
+    output.seek(offset + cloned)
+    mover, hasher = _Mover(source, output), _Hasher()
     crc = done = 0
-    source.seek(start)
     try:
         while done < size:
-            # What was cloned is hashed as it lies in the output: a source written to meanwhile changes nothing there.
-            reader, limit = (output, cloned) if done < cloned else (source, size)
-            if done == cloned:
-                source.seek(start + done)
-            chunk = hasher.read(reader, limit - done)
-            crc = zlib.crc32(chunk, crc)
-            if reader is source:
-                write_all(output, chunk)
-            done += len(chunk)
+            count = min(CHUNK, (cloned if done < cloned else size) - done)
+            if done >= cloned:
+                mover.fill(start + done, count)
+            window = _Window(output, offset + done, count)
+            crc = zlib.crc32(window.data, crc)
+            hasher.put(window)
+            done += count
             on_bytes(done)
     finally:
         sha256 = hasher.finish()
@@ -89,13 +94,12 @@ def copy_plain(
     source: io.FileIO, start: int, size: int, output: io.FileIO, offset: int, on_bytes: Callable[[int], None]
 ) -> None:
     """Copy a range without hashing it; leaves ``output`` behind the copy. Raises as ``copy_file`` does."""
-    buffer = memoryview(bytearray(min(PLAIN_CHUNK, max(size, 1))))
-    source.seek(start)
     output.seek(offset)
+    mover = _Mover(source, output)
     done = 0
     while done < size:
-        count = _read_into(source, buffer[: size - done])
-        write_all(output, buffer[:count])
+        count = min(CHUNK, size - done)
+        mover.fill(start + done, count)
         done += count
         on_bytes(done)
 
@@ -135,6 +139,41 @@ def write_all(output: io.RawIOBase, data: bytes | memoryview) -> None:
         view = view[output.write(view) or 0 :]
 
 
+class _Mover:
+    """Moves bytes of ``source`` to where ``output`` is: within the kernel, or through a buffer where that cannot be."""
+
+    def __init__(self, source: io.FileIO, output: io.FileIO) -> None:
+        self._source = source
+        self._output = output
+        self._buffer: memoryview | None = None
+
+    def fill(self, start: int, size: int) -> None:
+        """Move ``size`` bytes from ``start`` on. Raises SourceFault, OSError."""
+        done = 0
+        while done < size:
+            if self._buffer is None and (count := move_inside(self._source, start + done, size - done, self._output)):
+                done += count
+                continue
+            self._buffer = self._buffer or memoryview(bytearray(BUFFER))
+            self._source.seek(start + done)
+            count = _read_into(self._source, self._buffer[: size - done])
+            write_all(self._output, self._buffer[:count])
+            done += count
+
+
+def move_inside(source: io.FileIO, start: int, size: int, output: io.FileIO) -> int:
+    """Have the kernel move bytes from ``start`` of ``source``; how many, 0 where reading and writing has to be tried.
+
+    Those then meet any real fault themselves, and can tell whose it is.
+    """
+    if not sys.platform.startswith("linux"):  # elsewhere sendfile takes sockets alone
+        return 0
+    try:
+        return os.sendfile(output.fileno(), source.fileno(), start, size)
+    except OSError:
+        return 0
+
+
 def _read_into(source: io.FileIO, buffer: memoryview) -> int:
     """Read what comes, one byte or more."""
     try:
@@ -146,33 +185,60 @@ def _read_into(source: io.FileIO, buffer: memoryview) -> int:
     return count
 
 
+class _Window:
+    """Bytes of the output, mapped where they lie, or read where the file system cannot map them."""
+
+    def __init__(self, output: io.FileIO, offset: int, size: int) -> None:
+        before = offset % mmap.ALLOCATIONGRANULARITY
+        self._map: mmap.mmap | None = None
+        try:
+            self._map = mmap.mmap(output.fileno(), before + size, access=mmap.ACCESS_READ, offset=offset - before)
+        except OSError:
+            self.data = _read_back(output, offset, size)
+            return
+        if sys.platform.startswith("linux"):
+            with contextlib.suppress(OSError):  # a kernel before 5.14: the pages come one by one
+                self._map.madvise(_MADV_POPULATE_READ)
+        self.data = memoryview(self._map)[before:]
+
+    def close(self) -> None:
+        """Let go of the bytes."""
+        self.data.release()
+        if self._map is not None:
+            self._map.close()
+
+
+def _read_back(output: io.FileIO, offset: int, size: int) -> memoryview:
+    """Bytes of the output, whose position stays as it is."""
+    position = output.tell()
+    output.seek(offset)
+    data = bytearray()
+    while len(data) < size and (chunk := output.read(size - len(data))):
+        data += chunk
+    output.seek(position)
+    return memoryview(data)
+
+
 class _Hasher:
-    """SHA-256 on a thread of its own, over buffers that are filled again once they are hashed."""
+    """SHA-256 on a thread of its own."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-        self._filled: queue.SimpleQueue[tuple[memoryview, int] | None] = queue.SimpleQueue()
-        for _ in range(BUFFERS):
-            self._free.put(memoryview(bytearray(CHUNK)))
+        self._filled: queue.Queue[_Window | None] = queue.Queue(AHEAD)
         self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
         self._thread.start()
 
-    def read(self, source: io.FileIO, limit: int) -> memoryview:
-        """The next bytes of ``source``, at most ``limit``: being hashed already, valid until the next call."""
-        buffer = self._free.get()
-        count = _read_into(source, buffer[:limit])
-        self._filled.put((buffer, count))
-        return buffer[:count]
+    def put(self, window: _Window) -> None:
+        """Hash the next bytes; waits while there are enough to be hashed. The window is closed afterwards."""
+        self._filled.put(window)
 
     def finish(self) -> str:
-        """Wait for the thread; the SHA-256 in hex of all that was read."""
+        """Wait for the thread; the SHA-256 in hex of all that was put."""
         self._filled.put(None)
         self._thread.join()
         return self._digest.hexdigest()
 
     def _run(self) -> None:
-        while (filled := self._filled.get()) is not None:
-            buffer, count = filled
-            self._digest.update(buffer[:count])
-            self._free.put(buffer)
+        while (window := self._filled.get()) is not None:
+            self._digest.update(window.data)
+            window.close()

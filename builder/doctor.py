@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from solofile.builder import doctor_choice, inputs, native
+from solofile.builder import carried, cpython_wheels, doctor_choice, inputs, native
 from solofile.builder.errors import BuildError
 from solofile.builder.freezing import TOOLS
 from solofile.builder.libpython import base_python, library_origin
@@ -69,16 +69,24 @@ def examine(seen: doctor_choice.Seen) -> Iterator[Finding]:
     supported = machine.target in TARGETS
     yield Finding("target", machine.target, "" if supported else f"builds run on {', '.join(TARGETS)}")
     yield Finding("CPU features", seen.source, seen.fault)
+    if carried.executable() is not None:  # it compiles nothing
+        yield from _carried()
+        return
     yield Finding("compilers", f"{machine_jobs()} at once")
     yield _python()
     yield _pip()
-    missing = [name for name in TOOLS if not shutil.which(name)]
-    found = "there" if not missing else f"no {', no '.join(missing)}"
-    yield Finding("binutils", found, "install binutils" if missing else "")
+    yield _binutils()
+    yield _source(machine.target)
     yield _gpu()
     yield _space()
     if supported:
         yield from _built(machine.target)
+
+
+def _carried() -> Iterator[Finding]:
+    for pack in carried.carried_packs():
+        with pack:
+            yield Finding("pack carried", carried.described(pack))
 
 
 def _python() -> Finding:
@@ -87,6 +95,19 @@ def _python() -> Finding:
         return Finding("python", f"{text}, libpython: {library_origin()}")
     except BuildError as error:
         return Finding("python", text, str(error))
+
+
+def _binutils() -> Finding:
+    missing = [name for name in TOOLS if not shutil.which(name)]
+    found = "there" if not missing else f"no {', no '.join(missing)}"
+    return Finding("binutils", found, "install binutils" if missing else "")
+
+
+def _source(target: str) -> Finding:
+    """Where the Python part of packs comes from."""
+    if cpython_wheels.available(target):
+        return Finding("Python of packs", f"{cpython_wheels.MINOR} from the package index, for glibc 2.17")
+    return Finding("Python of packs", "this one, for systems with a glibc as new as this one's")
 
 
 def _pip() -> Finding:

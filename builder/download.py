@@ -98,10 +98,9 @@ def download(remote: Remote, folder: Path, progress: ProgressMaker) -> Path:
     partial = folder / "download.part"
     try:
         _fetch_all(remote, partial, progress)
-    except KeyboardInterrupt:
-        if partial.is_file() and partial.stat().st_size:
-            with progress(remote.name, None, "B") as shown:
-                shown.note(f"{byte_size(partial.stat().st_size)} of {remote.name} are kept: the next run goes on there")
+    except KeyboardInterrupt as stop:
+        if _size_of(partial):
+            stop.args = (f"{byte_size(_size_of(partial))} of {remote.name} are kept, and the next run goes on there",)
         raise
     except (OSError, ValueError, http.client.HTTPException, _Broken) as error:
         _explain(remote, error)

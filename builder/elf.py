@@ -18,7 +18,8 @@ MACHINES = {"x86_64": 62, "aarch64": 183}
 _SHARED_OBJECT = 3
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 DT_NEEDED, DT_SEARCH_PATHS = 1, (15, 29)
-_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_SONAME, _DT_GNU_HASH = 4, 5, 6, 14, 0x6FFFFEF5
+DT_SONAME = 14
+_DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH = 4, 5, 6, 0x6FFFFEF5
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 _WEAK = 2
 
@@ -131,11 +132,24 @@ class ElfFile:
         """Where in the file every string lies that the loader uses."""
         values = dict(self._dynamic())
         strings = self._offset(values[_DT_STRTAB])
-        found = set(self.strings(DT_NEEDED, _DT_SONAME, *DT_SEARCH_PATHS))
+        found = set(self.strings(DT_NEEDED, DT_SONAME, *DT_SEARCH_PATHS))
         found |= {strings + symbol[0] for symbol in self._symbols(values)}
         if _DT_VERNEED in values:
             versions = self._versions(self._offset(values[_DT_VERNEED]), values[_DT_VERNEEDNUM])
             found |= {strings + name for name in versions}
+        return found
+
+    def version_files(self) -> list[int]:
+        """Where in the file the names of the libraries lie that symbol versions are asked of."""
+        values = dict(self._dynamic())
+        if _DT_VERNEED not in values:
+            return []
+        strings, offset = self._offset(values[_DT_STRTAB]), self._offset(values[_DT_VERNEED])
+        found = []
+        for _ in range(min(values[_DT_VERNEEDNUM], len(self._data))):
+            _, _, name, _, following = struct.unpack_from("<2H3I", self._data, offset)
+            found.append(strings + name)
+            offset += following
         return found
 
     def _symbols(self, values: Mapping[int, int]) -> Iterator[tuple[int, int, int, int]]:

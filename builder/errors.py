@@ -3,7 +3,8 @@
     SolofileError                exit code 1: a failure of ours
     └── BuildError               a build could not be done
         ├── ToolError            a program that a build runs (compiler, pip, PyInstaller) is missing or failed
-        │   └── MissingTool      exit code 2, an InputError too: one that the user has to provide
+        │   ├── MissingTool      exit code 2, an InputError too: one that the user has to provide
+    │   └── NotFetched       exit code 2, an InputError too: pip could not fetch what a build needs
         ├── PackError            a pack is damaged, or is not for this target
         └── BadInput             exit code 2, an InputError too: what the user gave cannot be used
             ├── BadModel         the model file is no GGUF, is cut short, is one that cannot be bundled
@@ -32,6 +33,12 @@ class ToolError(BuildError):
 
 class MissingTool(ToolError, InputError):  # noqa: N818 - reads as what happened
     """A program or a header that the user has to provide is missing, or too old."""
+
+    exit_code = 2
+
+
+class NotFetched(ToolError, InputError):  # noqa: N818 - reads as what happened
+    """Something that a build needs could not be fetched: no network, or not what is pinned."""
 
     exit_code = 2
 

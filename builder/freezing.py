@@ -7,9 +7,11 @@ without its site-packages.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -33,52 +35,69 @@ EXCLUDES = (
     # What runtime/slim.py puts stand-ins for:
     *("click", "flask.cli", "jaraco", "jinja2", "more_itertools"),
     *("werkzeug.debug", "werkzeug.serving", "werkzeug.test"),
+    *("_bz2", "_lzma", "_uuid", "bz2", "lzma"),  # which shutil, zipfile and uuid do without
     *("curses", "dbm", "gguf", "multiprocessing", "numpy", "sqlite3", "tkinter", "turtle", "xmlrpc"),
     "readline",  # GNU Readline is under the GPL, version 3: it cannot be part of what we give away
     *("_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw", "_multibytecodec"),
 )
 """Modules that nothing in the runtime uses, but that something in the standard library or a package could import."""
 
-TOOLS = ("objcopy", "strip", "ldd")
-"""The programs that PyInstaller runs."""
+TOOLS = ("objcopy", "objdump", "strip", "ldd")
+"""The programs that PyInstaller runs, or will not begin without."""
 
 LEFT_OUT = ("libreadline.so.8", "libtinfo.so.6", "libncursesw.so.6")
 
 
 @dataclass(frozen=True)
+class Program:
+    """What is frozen: ``lock`` names the packages, ``stage`` lays our own files out in an empty folder, from where
+    ``modules`` tells those that are taken for certain and ``datas`` the other files, by their place and their path."""
+
+    label: str
+    lock: str
+    stage: Callable[[Path], None]
+    modules: Callable[[Path], list[str]]
+    datas: Callable[[Path], list[tuple[str, str]]]
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Frozen:
-    """A frozen runtime: its folder, and the files of the system that PyInstaller took into it."""
+    """A frozen program: its folder, and the files of the system that PyInstaller took into it.
+
+    ``terms`` are license texts of what else is in it, by component, and ``borrowed`` the wheels that files of it come
+    from (see cpython.py).
+    """
 
     folder: Path
-    system_files: tuple[Path, ...]
+    system_files: tuple[Path, ...] = ()
+    terms: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    borrowed: tuple[Mapping[str, str], ...] = ()
 
 
-def freeze(work: Path, progress: ProgressMaker) -> Frozen:
-    """Freeze the runtime into ``work``, an empty folder. Raises ToolError."""
-    _check_tools()
-    freezer, site = inputs.site("freeze"), inputs.site("runtime")
+def freeze(work: Path, progress: ProgressMaker, program: Program | None = None) -> Frozen:
+    """Freeze a program, by default the runtime, into ``work``, an empty folder. Raises ToolError."""
+    check_tools()
+    program = program or RUNTIME
+    freezer, site = inputs.site("freeze"), inputs.site(program.lock)
     app = work / "app"
-    stage(app)
+    program.stage(app)
     collected = work / "collected.json"
     facts = {
         "name": NAME,
         "app": str(app),
         "site": str(site),
         "entry": str(app / f"{NAME}.py"),
-        "modules": _modules(app),
-        "datas": _page_files(app),
-        "excludes": EXCLUDES,
+        "modules": program.modules(app),
+        "datas": program.datas(app),
+        "excludes": program.excludes,
         "left_out": LEFT_OUT,
         "collected": str(collected),
     }
     command: list[str | Path] = [base_python(), "-S", "-m", "PyInstaller", "--noconfirm", "--log-level=INFO"]
     command += [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}", SPEC]
-    environment = _environment(work, freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
-    if find_library(freezer) is None:
-        environment["LD_LIBRARY_PATH"] = str(fetch_library().parent)  # where PyInstaller looks as well
-    run_logged(
-        command, label="freezing the runtime", log=work / "freeze.log", progress=progress, environment=environment
-    )
+    environment = tool_environment(work, freezer) | python_library(freezer) | {"SOLOFILE_FREEZE": json.dumps(facts)}
+    run_logged(command, label=program.label, log=work / "freeze.log", progress=progress, environment=environment)
     cache = inputs.tools_folder()
     system = [Path(path) for path in json.loads(collected.read_text())]
     return Frozen(work / "dist" / NAME, tuple(path for path in system if cache not in path.parents))
@@ -87,8 +106,7 @@ def freeze(work: Path, progress: ProgressMaker) -> Frozen:
 def stage(app: Path) -> None:
     """Copy into ``app`` what of our own, and of the bindings, becomes part of a frozen runtime."""
     for name in ("runtime", "webui"):
-        _copy_package(Path(str(files(f"solofile.{name}"))), app / "solofile" / name)
-    (app / "solofile" / "__init__.py").touch()
+        copy_package(name, app)
     bindings = app / "llama_cpp"
     bindings.mkdir()
     (bindings / "__init__.py").touch()
@@ -106,9 +124,13 @@ def own_files() -> dict[str, Path]:
     return found
 
 
-def _copy_package(source: Path, target: Path) -> None:
+def copy_package(name: str, app: Path) -> None:
+    """Copy the Python files of ``solofile.<name>``, and of the page everything, into a staging folder."""
+    source = Path(str(files(f"solofile.{name}")))
+    (app / "solofile").mkdir(parents=True, exist_ok=True)
+    (app / "solofile" / "__init__.py").touch()
     for path in _package_files(source):
-        copy = target / path.relative_to(source)
+        copy = app / "solofile" / name / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
 
@@ -117,22 +139,27 @@ def _package_files(folder: Path) -> list[Path]:
     """The Python files of a package, and of the page everything."""
     pattern = "*" if folder.name == "webui" else "*.py"
     found = (path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
-    outside = {folder / "native", folder / "launcher"}
+    outside = {folder / "native", folder / "launcher", folder / "starter"}
     return sorted(path for path in found if not outside & set(path.parents))
 
 
-def _modules(app: Path) -> list[str]:
+def staged_modules(app: Path, pattern: str = "*/**/*.py") -> list[str]:
     """The modules in the staging folder: also those that are imported late, or by name."""
-    paths = (path.relative_to(app).with_suffix("") for path in app.glob("*/**/*.py"))
+    paths = (path.relative_to(app).with_suffix("") for path in app.glob(pattern))
     return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__")
 
 
-def _page_files(app: Path) -> list[tuple[str, str]]:
+def page_files(app: Path) -> list[tuple[str, str]]:
+    """The page's files in the staging folder, with their paths in the frozen runtime."""
     paths = (path for path in (app / "solofile" / "webui").rglob("*") if path.is_file() and path.suffix != ".py")
     return sorted((path.relative_to(app).as_posix(), str(path)) for path in paths)
 
 
-def _environment(work: Path, freezer: Path) -> dict[str, str]:
+RUNTIME = Program("freezing the runtime", "runtime", stage, staged_modules, page_files, EXCLUDES)
+
+
+def tool_environment(work: Path, freezer: Path) -> dict[str, str]:
+    """What PyInstaller, which lies in ``freezer``, is run with."""
     # LD_PRELOAD too: ldd names what it loads, and PyInstaller would take that for a library of the program.
     dropped = ("PYTHON", "PYINSTALLER", "LD_PRELOAD", "LD_AUDIT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
@@ -144,7 +171,13 @@ def _environment(work: Path, freezer: Path) -> dict[str, str]:
     }
 
 
-def _check_tools() -> None:
+def python_library(freezer: Path) -> dict[str, str]:
+    """What has to be in the environment of PyInstaller for it to find Python's shared library. Raises ToolError."""
+    return {} if find_library(freezer) else {"LD_LIBRARY_PATH": str(fetch_library().parent)}
+
+
+def check_tools() -> None:
+    """Raises ToolError for a program that PyInstaller needs and that is not there."""
     for name in TOOLS:
         if not shutil.which(name):
             raise ToolError(f"PyInstaller needs the program {name}, which is not there: install binutils.")

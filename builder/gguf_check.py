@@ -10,7 +10,10 @@ from pathlib import Path
 
 from solofile.builder.archive_writer import Span, open_raw
 from solofile.builder.errors import BadModel
+from solofile.builder.gguf_architectures import architecture_problem
 from solofile.builder.gguf_header import MAGIC, TENSOR_TYPES, Header, HeaderCut, HeaderError, read_header
+from solofile.builder.gguf_memory import Memory, memory_of
+from solofile.builder.gguf_tokens import vocabulary_problem
 
 MAP_ALIGNMENT = 32
 """llama.cpp maps weights only if their section begins at a multiple of this."""
@@ -55,6 +58,9 @@ class ModelFacts:
     tensors: int
     data_size: int
     size: int
+    memory: Memory | None = None
+    types: tuple[str, ...] = ()
+    """Of its tensors."""
 
 
 def check_model(path: Path, span: Span | None = None) -> ModelFacts:
@@ -75,6 +81,7 @@ def check_model(path: Path, span: Span | None = None) -> ModelFacts:
     _check_kind(path, header)
     _check_split(path, header)
     _check_whole(path, header, size)
+    _check_known(path, header)
     return _facts(header, size)
 
 
@@ -150,6 +157,16 @@ def _check_whole(path: Path, header: Header, size: int) -> None:
         )
 
 
+def _check_known(path: Path, header: Header) -> None:
+    """Does llama.cpp know what it is, and what its words are?"""
+    problem = architecture_problem(str(header.values["general.architecture"]))
+    if problem:
+        raise BadModel(f"{path} {problem}: use a solofile with a newer llama.cpp, or another model.")
+    problem = vocabulary_problem(header)
+    if problem:
+        raise BadModel(f"{path} {problem}: get it again, or convert the model again with a current llama.cpp.")
+
+
 def _facts(header: Header, size: int) -> ModelFacts:
     values = header.values
     architecture = str(values["general.architecture"])
@@ -165,6 +182,8 @@ def _facts(header: Header, size: int) -> ModelFacts:
         tensors=header.tensors,
         data_size=header.end - header.data_offset,
         size=size,
+        memory=memory_of(header),
+        types=tuple(sorted(header.weights)),
     )
 
 

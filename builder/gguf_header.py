@@ -9,22 +9,31 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_ENTRIES = 4096
-MAX_TENSORS = 262_144
+MAX_TENSORS = 32_768
 MAX_ARRAY = 1 << 26
-MAX_STRINGS = 1 << 22
+MAX_STRINGS = 3 << 19
+"""In all lists together; the largest vocabularies, with their merges, have half of that."""
+HEADER_LIMIT = 1 << 28
 MAX_KEY = 4096
+KEPT_LIST = 1024
+"""Numbers in a list up to which it is kept: one for each layer, not one for each token."""
 KEPT_TEXT = 4096
+TEMPLATE = "tokenizer.chat_template"
+LONGEST_TEMPLATE = 1 << 20
+"""Bytes of the one text that is kept whole."""
 MAX_NAME = 63
 DEFAULT_ALIGNMENT = 32
 
 _WINDOW = 1 << 20
-_STRING, _ARRAY = 8, 9
-_SCALARS = {
+UINT32, STRING, ARRAY = 4, 8, 9
+SCALARS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"
 }  # fmt: skip
 
@@ -55,14 +64,25 @@ class HeaderCut(Exception):  # noqa: N818 - reads as what happened
         self.missing = missing
 
 
+class TensorPlace(NamedTuple):
+    """Where a tensor is: what is said of it from ``start`` to ``stop`` of the file, its ``size`` bytes at ``offset`` of
+    the data."""
+
+    start: int
+    stop: int
+    offset: int
+    size: int
+
+
 @dataclass(frozen=True)
 class Header:
     """What a GGUF says of itself.
 
     ``values`` has the scalars and texts of its metadata, of long texts the beginning only; ``arrays`` has the lengths
-    of its arrays; ``weights`` counts elements by the name of their tensor type. The data begins at ``data_offset`` and
-    the last tensor ends at ``end``, in bytes from its start;
-    ``names`` are the tensors'.
+    of its arrays, ``lists`` the content of the short ones that hold numbers; ``kinds`` has GGUF's number for the type
+    of each value, of an array for that of what is in it; ``weights`` counts elements by the name of their tensor type.
+    The data begins at ``data_offset`` and the last tensor ends at ``end``, in bytes from its start; ``names`` has
+    the tensors, in their order.
     """
 
     version: int
@@ -72,7 +92,13 @@ class Header:
     weights: dict[str, int] = field(default_factory=dict)
     data_offset: int = 0
     end: int = 0
-    names: frozenset[str] = frozenset()
+    names: Mapping[str, TensorPlace] = field(default_factory=dict)
+    lists: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Where each metadata entry begins and ends, its key included."""
+    infos: tuple[int, int] = (0, 0)
+    """Where that begins and ends which is said of the tensors."""
 
 
 def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Header:
@@ -85,13 +111,33 @@ def read_header(file: io.FileIO, start: int = 0, size: int | None = None) -> Hea
     tensors, entries = cursor.number("<Q"), cursor.number("<Q")
     if tensors > MAX_TENSORS or entries > MAX_ENTRIES:
         raise HeaderError(f"its header claims {tensors} tensors and {entries} metadata entries")
-    values, arrays = _read_values(cursor, entries)
-    alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20 or alignment & (alignment - 1):
-        raise HeaderError(f"its alignment {alignment} is no power of two")
+    metadata = _read_values(cursor, entries)
+    infos, alignment = cursor.position, _alignment(metadata)
     weights, names, data_size = _read_tensors(cursor, tensors, alignment)
     data_offset = -(-cursor.position // alignment) * alignment
-    return Header(version, tensors, values, arrays, weights, data_offset, data_offset + data_size, frozenset(names))
+    return Header(
+        version,
+        tensors,
+        metadata.values,
+        metadata.arrays,
+        weights,
+        data_offset,
+        data_offset + data_size,
+        names,
+        metadata.lists,
+        metadata.kinds,
+        metadata.places,
+        (infos, cursor.position),
+    )
+
+
+def _alignment(metadata: _Metadata) -> int:
+    alignment = metadata.values.get("general.alignment", DEFAULT_ALIGNMENT)
+    if metadata.kinds.get("general.alignment", UINT32) != UINT32 or not isinstance(alignment, int):
+        raise HeaderError(f"its alignment {alignment} is no number of 32 bits")
+    if alignment < 1 or alignment > 1 << 20 or alignment & (alignment - 1):
+        raise HeaderError(f"its alignment {alignment} is no power of two")
+    return alignment
 
 
 def _check_version(version: int) -> None:
@@ -103,51 +149,79 @@ def _check_version(version: int) -> None:
         raise HeaderError(f"it is of GGUF version {version}, which this llama.cpp does not know")
 
 
-def _read_values(cursor: _Cursor, entries: int) -> tuple[dict[str, Value], dict[str, int]]:
-    values: dict[str, Value] = {}
-    arrays: dict[str, int] = {}
+@dataclass
+class _Metadata:
+    """What is read of the metadata, as a Header has it."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    arrays: dict[str, int] = field(default_factory=dict)
+    lists: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    strings: int = 0
+    """In its arrays, so far."""
+
+
+def _read_values(cursor: _Cursor, entries: int) -> _Metadata:
+    found = _Metadata()
     for _ in range(entries):
+        start = cursor.position
         key = cursor.text(MAX_KEY, "a key")
-        if key in values or key in arrays:
+        if not key:
+            raise HeaderError("its metadata has a key without a name")
+        if key in found.kinds:
             raise HeaderError(f"its metadata has the key {key!r} twice")
         kind = cursor.number("<I")
-        if kind == _ARRAY:
-            arrays[key] = _skip_array(cursor, key)
-        elif kind == _STRING:
-            values[key] = cursor.beginning(KEPT_TEXT)
-        elif kind in _SCALARS:
-            values[key] = cursor.number(_SCALARS[kind])
+        if kind == ARRAY:
+            kind = _read_array(cursor, key, found)
+        elif kind == STRING:
+            whole = key == TEMPLATE
+            found.values[key] = (
+                cursor.text(LONGEST_TEMPLATE, "the chat template") if whole else cursor.beginning(KEPT_TEXT)
+            )
+        elif kind in SCALARS:
+            found.values[key] = cursor.number(SCALARS[kind])
         else:
             raise HeaderError(f"its metadata key {key!r} has the unknown type {kind}")
-    return values, arrays
+        found.kinds[key] = kind
+        found.places[key] = (start, cursor.position)
+    return found
 
 
-def _skip_array(cursor: _Cursor, key: str) -> int:
+def _read_array(cursor: _Cursor, key: str, found: _Metadata) -> int:
+    """Pass over a list, or keep it; the type of what is in it."""
     kind, count = cursor.number("<I"), cursor.number("<Q")
-    if count > (MAX_STRINGS if kind == _STRING else MAX_ARRAY):
+    if kind == STRING:
+        found.strings += min(count, MAX_STRINGS + 1)
+    if found.strings > MAX_STRINGS or count > MAX_ARRAY:
         raise HeaderError(f"its metadata key {key!r} claims {count} values")
-    if kind == _STRING:
+    if kind == STRING:
         cursor.skip_strings(count)
-    elif kind in _SCALARS:
-        cursor.skip(count * struct.calcsize(_SCALARS[kind]))
-    else:
+    elif kind not in SCALARS:
         raise HeaderError(f"its metadata key {key!r} is a list of the unknown type {kind}")
-    return count
+    elif count <= KEPT_LIST:
+        layout = SCALARS[kind]
+        found.lists[key] = struct.unpack(f"<{count}{layout[1]}", cursor.take(count * struct.calcsize(layout)))
+    else:
+        cursor.skip(count * struct.calcsize(SCALARS[kind]))
+    found.arrays[key] = count
+    return kind
 
 
-def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], set[str], int]:
-    """Weights by type, the tensors' names, and the bytes from the start of the data to the end of the last tensor."""
+def _read_tensors(cursor: _Cursor, tensors: int, alignment: int) -> tuple[dict[str, int], dict[str, TensorPlace], int]:
+    """Weights by type, where each tensor is by name, and the bytes from the start of the data to the last one's end."""
     weights: dict[str, int] = {}
-    names: set[str] = set()
+    names: dict[str, TensorPlace] = {}
     position = end = 0
     for _ in range(tensors):
+        start = cursor.position
         name = cursor.text(MAX_NAME, "a tensor's name")
         if name in names:
             raise HeaderError(f"it has two tensors called {name!r}")
-        names.add(name)
         kind, elements, size = _read_shape(cursor, name)
         if cursor.number("<Q") != position:
             raise HeaderError(f"its tensor {name!r} does not lie behind the one before")
+        names[name] = TensorPlace(start, cursor.position, position, size)
         weights[kind] = weights.get(kind, 0) + elements
         end = position + size
         position = -(-end // alignment) * alignment
@@ -167,7 +241,7 @@ def _read_shape(cursor: _Cursor, name: str) -> tuple[str, int, int]:
     elements = 1
     for length in shape:
         elements *= length
-    if elements >= 1 << 62 or shape[0] % block:
+    if elements >= 1 << 62 or max(shape) >= 1 << 62 or shape[0] % block:
         raise HeaderError(f"its tensor {name!r} has the impossible shape {shape}")
     return kind, elements, elements // block * block_size
 
@@ -232,6 +306,8 @@ class _Cursor:
         self._check(0)
 
     def _check(self, length: int) -> None:
+        if HEADER_LIMIT < self.position + length <= self._size:
+            raise HeaderError(f"its header is longer than {HEADER_LIMIT >> 20} MiB")
         missing = self.position + length - self._size
         if missing > 1 << 40:
             raise HeaderError("a length in its header is impossible")

@@ -27,6 +27,7 @@ from solofile.builder.progress import Progress
 from solofile.builder.targets import Target
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.vulkan_kit import Kit, find_kit
+from solofile.runtime.library_names import library_file
 from solofile.runtime.manifest import Gpu
 
 SOURCES = ("CMakeLists.txt", "toolchain.cmake", "vulkan/")
@@ -54,9 +55,9 @@ class GpuLibrary:
     terms: bytes = b""
 
 
-def gpu_file(name: str) -> str:
+def gpu_file(name: str, target: str) -> str:
     """The file name of a GPU backend's library."""
-    return f"libggml-{name}.so"
+    return library_file(f"ggml-{name}", target)
 
 
 def build_vulkan(target: Target, progress: ProgressMaker) -> GpuLibrary:
@@ -97,13 +98,14 @@ def needs_of(path: Path, lacks: tuple[str, ...] = ()) -> Gpu:
 def _make(folder: Path, tree: NativeTree, target: Target, kit: Kit) -> None:
     tests = inputs.llama_source() / "vendor/llama.cpp/ggml/src/ggml-vulkan/vulkan-shaders/feature-tests"
     lacks = kit.lacks(tests)
-    made = tree.make(["ggml-vulkan"]) / gpu_file("vulkan")
+    made = tree.make(["ggml-vulkan"]) / gpu_file("vulkan", target.name)
     if gpu_key(target, folder_digests(tree.sources), kit) != folder.name:
         raise BuildError("The sources in runtime/native were changed during the build: run it again.")
     with made_at(folder) as temporary:
         shutil.copy2(made, temporary / made.name)
         facts = {
             "name": "vulkan",
+            "file": made.name,
             "size": made.stat().st_size,
             "sha256": file_sha256(made),
             "kit": kit.origin,
@@ -116,7 +118,7 @@ def _make(folder: Path, tree: NativeTree, target: Target, kit: Kit) -> None:
 def _is_whole(folder: Path) -> bool:
     try:
         known = json.loads((folder / "gpu.json").read_text())
-        return (folder / gpu_file(known["name"])).stat().st_size == int(known["size"])
+        return bool((folder / known["file"]).stat().st_size == int(known["size"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -125,7 +127,7 @@ def _read(folder: Path, kit: Kit) -> GpuLibrary:
     known = json.loads((folder / "gpu.json").read_text())
     facts = known["facts"]
     gpu = Gpu(facts["requires"], tuple(facts["needs"]), tuple(facts["lacks"]))
-    return GpuLibrary(known["name"], folder / gpu_file(known["name"]), known["sha256"], gpu, kit.terms)
+    return GpuLibrary(known["name"], folder / known["file"], known["sha256"], gpu, kit.terms)
 
 
 def _say_waiting() -> None:

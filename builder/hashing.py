@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 CHUNK = 1 << 20
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file as hex digits, read in pieces."""
-    digest = hashlib.sha256()
+def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
+    """The SHA-256 of a file as hex digits, read in pieces; ``on_bytes`` is told the bytes done so far."""
+    digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+            done += len(chunk)
+            on_bytes(done)
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ pip fetches everything: it knows the user's index, proxy and certificates.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,20 +18,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from solofile.builder.errors import ToolError
+from solofile.builder.errors import MissingTool, NotFetched, ToolError
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 
 LOCKS = Path(__file__).parent / "locks"
 
 
-STDERR = 2
+_WHEELS = ("--only-binary=:all:", "--no-compile")
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,14 @@ def llama_cpp_facts() -> dict[str, str]:
     return {"version": LLAMA_CPP_VERSION, "commit": LLAMA_CPP_COMMIT, "source": LLAMA.requirement}
 
 
+def llama_folder() -> Path:
+    """Where ``llama_source`` puts the sources; it may not be there yet."""
+    return build_cache() / "sources" / LLAMA.stem
+
+
 def llama_source() -> Path:
     """The unpacked llama-cpp-python sdist: ``vendor/llama.cpp`` holds llama.cpp, ``llama_cpp`` the bindings."""
-    folder = build_cache() / "sources" / LLAMA.stem
+    folder = llama_folder()
     if not folder.is_dir():
         with locked(cache_folder("sources") / f"{LLAMA.stem}.lock"):
             if not folder.is_dir():
@@ -125,6 +131,29 @@ def site(lock: str) -> Path:
     return _installed(f"{lock}-{sys.implementation.cache_tag}-{lock_digest(lock)[:12]}", names, lines)
 
 
+def target_site(lock: str, platforms: Sequence[str], minor: str) -> Path:
+    """A folder with every package of a lock as it is for another platform (pip's names for it) and Python release."""
+    lines = "".join(pin.lines for pin in pins(lock).values())
+    name = f"{lock}-{platforms[0]}-cp{minor.replace('.', '')}-{lock_digest(lock)[:12]}"
+    return _installed(name, f"the packages of {lock} for {platforms[0]}", lines, *_for_platform(platforms, minor))
+
+
+@contextlib.contextmanager
+def fetched_wheel(lock: str, name: str, platforms: Sequence[str], minor: str) -> Iterator[Path]:
+    """One wheel of a lock as it is for a platform and Python release, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(dir=cache_folder("downloads")) as folder:
+        options = (*_for_platform(platforms, minor), "--only-binary=:all:", f"--dest={folder}")
+        _pip("download", pins(lock)[name].lines, *options)
+        yield next(Path(folder).glob("*.whl"))
+
+
+def _for_platform(platforms: Sequence[str], minor: str) -> list[str]:
+    tag = f"cp{minor.replace('.', '')}"
+    abis = [f"--abi={abi}" for abi in (tag, "abi3", "none")]
+    names = [f"--platform={platform}" for platform in platforms]
+    return [*names, f"--python-version={minor}", "--implementation=cp", *abis]
+
+
 def lock_digest(lock: str) -> str:
     """The SHA-256 of what a lock file pins."""
     return hashlib.sha256("".join(pin.lines for pin in pins(lock).values()).encode()).hexdigest()
@@ -135,26 +164,26 @@ def tools_folder() -> Path:
     return build_cache() / "tools"
 
 
-def _installed(folder_name: str, what: str, requirements: str) -> Path:
+def _installed(folder_name: str, what: str, requirements: str, *options: str) -> Path:
     folder = build_cache() / "tools" / folder_name
     if not folder.is_dir():
         with locked(cache_folder("tools") / f"{folder_name}.lock"):
             if not folder.is_dir():
-                _say(f"Fetching {what}")
-                with made_at(folder) as temporary:
-                    _pip("install", requirements, "--only-binary=:all:", "--no-compile", f"--target={temporary}")
+                with ticking(f"Fetching {what}"), made_at(folder) as temporary:
+                    _pip(what, "install", requirements, *options, *_WHEELS, f"--target={temporary}")
     return folder
 
 
 def _sdist(sdist: Sdist) -> Path:
     path = cache_folder("downloads") / f"{sdist.stem}.tar.gz"
     if not path.is_file():
-        _say(f"Fetching {sdist.requirement} (the llama.cpp sources)")
+        what = f"{sdist.requirement} (the llama.cpp sources)"
         requirement = f"{sdist.requirement} --hash=sha256:{sdist.sha256}\n"
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, tempfile.TemporaryDirectory() as backend:
-            _write_backend(Path(backend), sdist)
+        with ticking(f"Fetching {what}"), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            backend = Path(folder, "backend")
+            _write_backend(backend, sdist)
             options = (f"--no-binary={sdist.project}", "--no-build-isolation", f"--dest={folder}")
-            _pip("download", requirement, *options, python_path=backend)
+            _pip(what, "download", requirement, *options, python_path=str(backend))
             Path(folder, path.name).replace(path)
     found = file_sha256(path)
     if found != sdist.sha256:
@@ -185,8 +214,7 @@ def _write_backend(folder: Path, sdist: Sdist) -> None:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar file with one top folder, so that its content becomes ``folder``."""
-    _say(f"Unpacking {archive.name}")
-    with made_at(folder) as temporary, tarfile.open(archive) as tar:
+    with ticking(f"Unpacking {archive.name}"), made_at(folder) as temporary, tarfile.open(archive) as tar:
         tar.extraction_filter = getattr(tarfile, "data_filter", None)  # absent from early releases of 3.10 and 3.11
         for member in tar:
             inside = member.name.partition("/")[2]
@@ -197,25 +225,42 @@ def _unpack(archive: Path, folder: Path) -> None:
                 tar.extract(member, temporary)
 
 
-def _pip(command: str, requirements: str, *options: str, python_path: str = "") -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def _pip(what: str, command: str, requirements: str, *options: str, python_path: str = "") -> None:
+    with tempfile.TemporaryDirectory(dir=cache_folder("downloads")) as folder:
         path = Path(folder) / "requirements.txt"
         path.write_text(requirements)
-        show = ("--progress-bar=on",) if sys.stderr.isatty() else ("--quiet",)
-        common = ("--require-hashes", "--no-deps", "--disable-pip-version-check", "--no-input", *show)
-        environment = dict(os.environ)
+        common = ("--require-hashes", "--no-deps", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
+        environment = {**os.environ, "TMPDIR": folder}  # what it leaves when it is stopped goes with the folder
         if python_path:
             environment["PYTHONPATH"] = python_path
-        run_tool([sys.executable, "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+        said = run_tool([python(), "-m", "pip", command, *common, *options, f"--requirement={path}"], environment)
+    if said is not None:
+        names = ", ".join(re.findall(r"^(\S+==\S+)", requirements, flags=re.MULTILINE)) or what
+        raise NotFetched(
+            f"pip could not fetch {names}, which this build has to have ({said}): connect this machine to the package "
+            "index once, or take in a pack that was made elsewhere, by “solofile pack import” or --pack."
+        )
 
 
-def run_tool(command: Sequence[str], environment: dict[str, str]) -> None:
-    """Run a program whose output goes to standard error; ToolError if it fails."""
-    done = subprocess.run(command, env=environment, stdout=STDERR, check=False)
-    if done.returncode:
-        name = " ".join(command[1:4]) if command[1] == "-m" else Path(command[0]).name
-        raise ToolError(f"“{name}” failed with code {done.returncode}; its messages are above.")
+def python() -> str:
+    """The Python that pip and PyInstaller run in. Raises MissingTool where solofile is an executable of its own."""
+    if getattr(sys, "frozen", False):
+        raise MissingTool(
+            "This solofile is one executable and compiles or fetches nothing by pip: use what it carries, give a pack "
+            "with --pack, or run a solofile that is installed for Python."
+        )
+    return sys.executable
 
 
-def _say(text: str) -> None:
-    Progress(text, None).note(text)
+def run_tool(command: Sequence[str], environment: dict[str, str]) -> str | None:
+    """Run a program to its end; None if it did well, else the last line of what it said."""
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            said = process.communicate()[0].decode("utf-8", "replace")
+        except BaseException:
+            process.terminate()  # and leaving the block waits for it
+            raise
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (lines[-1] if lines else f"code {process.returncode}") if process.returncode else None

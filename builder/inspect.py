@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from solofile.builder.gguf_header import HeaderCut, HeaderError, read_header
+from solofile.builder.gguf_memory import Memory, context_of, memory_of
 from solofile.builder.progress import byte_size
 from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Part, Target
+from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Origin, Part, Target
+from solofile.runtime.manifest_prompt import Prompt
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
-    LAUNCHER_PART: "launcher"
+    "prompts": "stored prompts", LAUNCHER_PART: "launcher", "about": "icon"
 }  # fmt: skip
 
 
@@ -25,10 +30,14 @@ def page(bundle: Bundle) -> str:
         ("built by", f"solofile {manifest.solofile}, llama.cpp {manifest.llama_cpp.version} "
                      f"({manifest.llama_cpp.commit[:7]}, from {manifest.llama_cpp.source})"),
         *(("target", _target(name, target)) for name, target in manifest.targets.items()),
-        *(("model", _model(model, model.path == manifest.default_model)) for model in manifest.models),
+        *(row for model in manifest.models for row in _model_rows(bundle, model)),
+        *(("greeting", text) for text in [manifest.greeting] if text),
+        *(("icon", path) for path in [manifest.icon] if path),
         ("system prompt", manifest.system_prompt or "none"),
+        *(("stored prompt", _prompt(prompt)) for prompt in manifest.prompts),
         ("arguments", " ".join(manifest.arguments) or "none"),
         *(("parts", line) for line in _groups(manifest.parts)),
+        *(("beside", f"{one.file}, {_exact(one.size)}: {one.path}") for one in manifest.beside),
     ]  # fmt: skip
     return f"{manifest.name}: {manifest.title}\n\n" + _table(rows)
 
@@ -36,10 +45,12 @@ def page(bundle: Bundle) -> str:
 def document(bundle: Bundle) -> str:
     """The JSON that ``solofile inspect --json`` prints: the file's path, size and digest, what the directory says of
     each member, and the manifest as it is, which has the place and the SHA-256 of each part."""
+    memory = {model.path: model_memory(bundle, model) for model in bundle.manifest.models}
     facts: dict[str, Any] = {
         "path": bundle.path,
         "size": bundle.file_size,
         "digest": bundle.digest,
+        "memory": {path: one._asdict() if one else None for path, one in memory.items()},
         "members": [_member(member) for member in bundle.members.values()],
         "manifest": json.loads(bundle.manifest_bytes),
     }
@@ -70,6 +81,11 @@ def _target(name: str, target: Target) -> str:
     return "\n".join(lines)
 
 
+def _prompt(prompt: Prompt) -> str:
+    options = f", with {' '.join(prompt.options)}" if prompt.options else ""
+    return f"{prompt.path}, {prompt.tokens} tokens, read on {prompt.kernel}{options}"
+
+
 def _model(model: Model, default: bool) -> str:
     facts = [
         f"{model.architecture}, {count(model.parameters)} parameters, {model.quantization}, {byte_size(model.size)}",
@@ -78,6 +94,59 @@ def _model(model: Model, default: bool) -> str:
         f"license {model.license}" if model.license else "license unknown",
     ]
     return f"{model.name} ({', '.join(facts)}){' by default' if default else ''}"
+
+
+def _model_lines(model: Model, manifest: Manifest) -> Iterator[str]:
+    """A model, and what is its own."""
+    yield _model(model, model.path == manifest.default_model)
+    if model.title:
+        yield f"  title: {model.title}"
+    if model.system_prompt:
+        yield f"  system prompt: {model.system_prompt}"
+    if model.arguments:
+        yield f"  arguments: {' '.join(model.arguments)}"
+
+
+def _model_rows(bundle: Bundle, model: Model) -> Iterator[tuple[str, str]]:
+    manifest = bundle.manifest
+    yield "model", "\n".join(_model_lines(model, manifest))
+    if model.origin is not None:
+        yield "made from", origin_text(model.origin)
+    memory = model_memory(bundle, model)
+    if memory is not None:
+        yield "memory", memory_text(memory, context_of((*manifest.arguments, *model.arguments)))
+
+
+def origin_text(origin: Origin) -> str:
+    """What a model was made from, and how."""
+    steps = ["converted"] if origin.converted else []
+    if origin.quantized:
+        matrix = f" with the importance matrix {origin.imatrix[:12]}…" if origin.imatrix else ""
+        steps.append(f"quantized to {origin.quantized}{matrix}")
+    steps += [f"metadata edited ({', '.join(origin.edited)})"] if origin.edited else []
+    return f"{origin.name}, SHA-256 {origin.sha256}\n{', '.join(steps)}, with llama.cpp {origin.llama_cpp[:7]}"
+
+
+def memory_text(memory: Memory, context: int | None) -> str:
+    """What whoever starts the bundle needs; ``context`` is what its arguments say of that."""
+    tokens = context or memory.context
+    if not tokens:
+        return f"{byte_size(memory.weights)} for the weights"
+    cache = memory.cache(tokens)
+    return (
+        f"{byte_size(memory.weights + cache)} and what computing takes: {byte_size(memory.weights)} for the weights, "
+        f"at most {byte_size(cache)} for {tokens} tokens of context"
+    )
+
+
+def model_memory(bundle: Bundle, model: Model) -> Memory | None:
+    """What the header of a model in a bundle says of that; None for one that does not."""
+    part = bundle.parts[model.path]
+    try:
+        with io.FileIO(os.dup(bundle.fileno()), "rb") as file:
+            return memory_of(read_header(file, bundle.data_offset(part), part.size))
+    except (HeaderCut, HeaderError):  # solofile verify is for that
+        return None
 
 
 def _groups(parts: Iterable[Part]) -> list[str]:

@@ -17,14 +17,17 @@ import json
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from solofile.builder.archive_writer import Span, open_raw
 from solofile.builder.copying import Digests
 from solofile.builder.errors import BuildError
 from solofile.builder.output import replacing
 from solofile.builder.paths import build_cache, cache_folder
+from solofile.builder.tools import ProgressMaker
 
 SETTLED_NS = 2_000_000_000
 """How long ago the last change has to be."""
@@ -33,6 +36,7 @@ SMALLEST = 1 << 20
 """Files below this are hashed faster than looked up."""
 
 KEPT = 256
+_CHUNK = 1 << 20
 
 _is_sha256 = re.compile("[0-9a-f]{64}").fullmatch
 
@@ -68,7 +72,7 @@ def recall(look: Look) -> Digests | None:
         entry = json.loads(_path(build_cache(), look).read_bytes())
         digests = Digests(entry["sha256"], entry["crc32"])
         sound = entry["check"] == _check(look, digests)
-    except (OSError, ValueError, LookupError, TypeError):  # not there, or not what was written: hashed anew
+    except (OSError, BuildError, ValueError, LookupError, TypeError):  # no cache, or nothing of ours: hashed anew
         return None
     return digests if sound and _is_sha256(digests.sha256) else None
 
@@ -83,6 +87,27 @@ def remember(look: Look, digests: Digests) -> None:
         with replacing(_path(folder.parent, look)) as file:
             file.write(json.dumps(entry, indent=1).encode() + b"\n")
         _forget_oldest(folder)
+
+
+def digest_of(path: Path, span: Span | None, progress: ProgressMaker) -> str:
+    """The SHA-256 of a file, or of that ``span`` of it: remembered, or read now. Raises OSError."""
+    with open_raw(path) as file:
+        look = Look.at(file)
+        known = recall(look) if span is None else None
+        if known is not None:
+            return known.sha256
+        start, size = span or (0, look.size)
+        file.seek(start)
+        sha256, crc, done = hashlib.sha256(), 0, 0
+        with progress(f"Reading {path.name}", size, "B") as shown:
+            while done < size and (chunk := file.read(min(_CHUNK, size - done))):
+                sha256.update(chunk)
+                crc = zlib.crc32(chunk, crc)
+                done += len(chunk)
+                shown.update(done)
+        if span is None and look.same(Look.at(file)):
+            remember(look, Digests(sha256.hexdigest(), crc))
+    return sha256.hexdigest()
 
 
 def _path(cache: Path, look: Look) -> Path:

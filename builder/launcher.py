@@ -18,14 +18,18 @@ from solofile.builder import inputs
 from solofile.builder.errors import ToolError
 from solofile.builder.hashing import folder_digests
 from solofile.builder.paths import build_cache, cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 from solofile.builder.targets import find_target
 
 NAME = "launcher"
 SIZE_LIMIT = 400_000
 """Bytes: a launcher that grows beyond has taken in what it should not."""
 
-TRIPLES = {"linux-x86_64": "x86_64-linux-musl"}
+TRIPLES = {
+    "linux-x86_64": "x86_64-linux-musl",
+    "linux-aarch64": "aarch64-linux-musl",
+    "windows-x86_64": "x86_64-windows-gnu",
+}
 """zig's name for each target. Unlike the libraries the launcher is static: it needs nothing but the kernel."""
 
 OPTIONS = (
@@ -46,8 +50,7 @@ def build_launcher(target: str) -> Path:
     if not (folder / NAME).is_file():
         with locked(cache_folder(NAME) / f"{folder.name}.lock"):
             if not (folder / NAME).is_file():
-                Progress(NAME, None).note(f"Compiling the launcher for {target}")
-                with made_at(folder) as temporary:
+                with ticking(f"Compiling the launcher for {target}"), made_at(folder) as temporary:
                     _compile(triple, temporary / NAME)
     return folder / NAME
 

@@ -19,7 +19,7 @@ from solofile.builder import apt
 from solofile.builder.elf import read_needs
 from solofile.builder.errors import ToolError
 from solofile.builder.paths import cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 
 NAME = f"libpython{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -55,8 +55,8 @@ def fetch_library() -> Path:
     if not folder.is_dir():
         with locked(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
-                Progress(name, None).note(f"Fetching {name} {version}, since {base_python()} is linked statically")
-                _fetch(name, version, folder)
+                with ticking(f"Fetching {name} {version}, since {base_python()} is linked statically"):
+                    _fetch(name, version, folder)
     return folder / f"{name}.so.1.0"
 
 

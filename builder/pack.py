@@ -1,4 +1,4 @@
-"""Makes packs: the frozen runtime of a target with its native libraries, launcher and licenses, in one file.
+"""Finds packs (pack_store.py) or makes them: a target's runtime with its libraries, launcher and licenses in one file.
 
 <build cache>/packs/<key>/
     pack.zip        see packfile.py
@@ -7,33 +7,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from solofile.builder import freezing, inputs, native
+from solofile.builder import freezers, freezing, inputs, native, pack_store
 from solofile.builder.backends import given_backends
 from solofile.builder.elf import is_elf, newest_glibc
-from solofile.builder.errors import BuildError
+from solofile.builder.freezers import Freezer
 from solofile.builder.hashing import file_sha256
 from solofile.builder.launcher import build_launcher
-from solofile.builder.libpython import base_python
+from solofile.builder.machine import made_for
 from solofile.builder.native import Native
+from solofile.builder.pack_store import sources_digest
 from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import build_cache, cache_folder, keep_newest, locked, mark_used
-from solofile.builder.progress import Progress
-from solofile.builder.targets import find_target
+from solofile.builder.progress import Progress, ticking
+from solofile.builder.targets import find_gpus, find_kernels, find_target
 from solofile.builder.tools import ProgressMaker
 from solofile.runtime.container import sums_path
-from solofile.runtime.hardware import target as host_target
 from solofile.runtime.manifest import LlamaCpp
 
-FORMAT = 2
+FORMAT = 3
+
+OLDEST = {"windows": "Windows 10", "macos": "macOS 11"}
+"""What packs for other systems than Linux need; there the oldest C library is read from the files."""
 
 
 def find_or_build(
@@ -42,30 +45,37 @@ def find_or_build(
     kernels: str = "all",
     gpus: str = "none",
     backends: Sequence[Path] = (),
+    freezer: str | None = None,
+    cpython: str | None = None,
     progress: ProgressMaker = Progress,
 ) -> Pack:
     """The pack for ``target`` with these kernels and GPU backends, made first if the cache does not hold it.
 
     ``kernels`` is ``all``, ``host`` or names with commas, ``gpus`` is ``none`` or names with commas, ``backends`` are
-    files of GPU backends built elsewhere. Raises UnknownName, BadInput, BuildError.
+    files of GPU backends built elsewhere; ``freezer`` and ``cpython`` say where the Python part is from (freezers.py).
+    Raises UnknownName, BadInput, BuildError.
     """
-    name = find_target(target).name
-    if name != host_target():
-        raise BuildError(f"A pack for {name} can only be made on such a machine: this one is {host_target()}.")
-    libraries = native.build(name, kernels=kernels, gpus=gpus, progress=progress)
+    wanted = find_target(target)
+    if not (backends or freezer or cpython):
+        ready = pack_store.find(wanted, find_kernels(wanted, kernels), find_gpus(wanted, gpus), _note)
+        if ready:
+            return ready
+    inputs.python()  # an executable of its own makes no packs
+    way = freezers.choose(wanted, freezer, cpython)
+    libraries = native.build(wanted.name, kernels=kernels, gpus=gpus, progress=progress)
     given = given_backends(backends, libraries, Progress("GPU backends", None).note)
     libraries, plain = replace(libraries, gpus=(*libraries.gpus, *given)), replace(libraries, gpus=())
-    launcher = build_launcher(name)
-    folder = _current(plain, launcher, lambda folder: _make(folder, plain, launcher, progress))
+    launcher = build_launcher(wanted.name)
+    folder = _current(plain, launcher, way, lambda folder: _make(folder, plain, launcher, way, progress))
     if libraries.gpus:
         without = folder
-        folder = _current(libraries, launcher, lambda folder: _add_gpus(folder, without, libraries))
+        folder = _current(libraries, launcher, way, lambda folder: _add_gpus(folder, without, libraries, progress))
     return Pack.open(folder / "pack.zip")
 
 
-def _current(libraries: Native, launcher: Path, make: Callable[[Path], None]) -> Path:
+def _current(libraries: Native, launcher: Path, way: Freezer, make: Callable[[Path], None]) -> Path:
     """The folder of the pack with these libraries, made by ``make`` unless it is there."""
-    folder = build_cache() / "packs" / pack_key(libraries, launcher)
+    folder = build_cache() / "packs" / pack_key(libraries, launcher, way)
     if not _is_current(folder):
         with locked(cache_folder("packs") / f"{folder.name}.lock", waiting=_say_waiting):
             if not _is_current(folder):
@@ -75,7 +85,7 @@ def _current(libraries: Native, launcher: Path, make: Callable[[Path], None]) ->
     return folder
 
 
-def pack_key(libraries: Native, launcher: Path) -> str:
+def pack_key(libraries: Native, launcher: Path, way: Freezer) -> str:
     """The hash of everything that goes into a pack but the system's files, as 16 hex digits."""
     facts = {
         "format": FORMAT,
@@ -83,38 +93,67 @@ def pack_key(libraries: Native, launcher: Path) -> str:
         "gpus": {gpu.name: [gpu.sha256, dataclasses.asdict(gpu.facts)] for gpu in libraries.gpus},
         "launcher": file_sha256(launcher),
         "locks": [inputs.lock_digest(lock) for lock in ("freeze", "runtime")],
-        "python": [sys.version, str(base_python().resolve())],
-        "spec": [file_sha256(Path(file)) for file in (freezing.SPEC, freezing.__file__)],
+        "python": [way.name, way.facts],
+        "freezing": file_sha256(Path(freezing.__file__)),
         "files": {name: file_sha256(path) for name, path in freezing.own_files().items()},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _make(folder: Path, libraries: Native, launcher: Path, progress: ProgressMaker) -> None:
-    from solofile.builder import components, licenses
-
+def _make(folder: Path, libraries: Native, launcher: Path, way: Freezer, progress: ProgressMaker) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    frozen = freezing.freeze(work, progress)
-    texts = licenses.collect(frozen.system_files)
-    sources = [*_runtime(frozen.folder, libraries), *_kernels(libraries)]
-    sources += [PackSource(f"LICENSES/{name}.txt", text) for name, text in texts.items()]
-    sources.append(PackSource(components.MEMBER, components.collect(frozen.system_files, texts)))
-    facts = PackFacts(
-        target=libraries.target,
-        requires=_requirement(sources),
-        python=".".join(map(str, sys.version_info[:3])),
-        llama_cpp=LlamaCpp(**inputs.llama_cpp_facts()),
-        kernels=libraries.kernels,
-    )
-    write_pack(folder / "pack.zip", facts=facts, launcher=launcher.read_bytes(), files=sources)
-    (folder / "inputs.json").write_text(json.dumps(_stamps(frozen.system_files), indent=1) + "\n")
+    with _gone_if_stopped(folder):
+        _make_in(folder, work, libraries, launcher, way, progress)
     shutil.rmtree(work)
 
 
-def _add_gpus(folder: Path, without: Path, libraries: Native) -> None:
+@contextlib.contextmanager
+def _gone_if_stopped(folder: Path) -> Iterator[None]:
+    """Remove what an interruption leaves in a pack's folder; after a failure its log is of use."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        if not (folder / "pack.zip").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _make_in(
+    folder: Path, work: Path, libraries: Native, launcher: Path, way: Freezer, progress: ProgressMaker
+) -> None:
+    from solofile.builder import components, licenses
+
+    frozen, python = way.make(work, progress)
+    with ticking("Collecting the licenses", progress):
+        texts = licenses.collect(frozen)
+        parts = components.collect(frozen, python, texts)
+    sources = [*_runtime(frozen.folder, libraries), *_kernels(libraries)]
+    sources += [PackSource(f"LICENSES/{name}.txt", text) for name, text in texts.items()]
+    sources.append(PackSource(components.MEMBER, parts))
+    facts = PackFacts(
+        target=libraries.target,
+        requires=_requirement(libraries.target, sources),
+        python=python,
+        llama_cpp=LlamaCpp(**inputs.llama_cpp_facts()),
+        kernels=libraries.kernels,
+        sources=sources_digest(),
+    )
+    _pack(folder, facts, launcher.read_bytes(), sources, progress)
+    (folder / "inputs.json").write_text(json.dumps(_stamps(frozen.system_files), indent=1) + "\n")
+
+
+def _pack(
+    folder: Path, facts: PackFacts, launcher: bytes, sources: Sequence[PackSource], progress: ProgressMaker
+) -> None:
+    with progress("Packing the runtime", len(sources), "files") as shown:
+        write_pack(folder / "pack.zip", facts=facts, launcher=launcher, files=sources, on_files=shown.update)
+
+
+def _add_gpus(folder: Path, without: Path, libraries: Native, progress: ProgressMaker) -> None:
     """Make a pack with GPU backends out of the one without any: the runtime need not be frozen once more."""
     folder.mkdir(parents=True, exist_ok=True)
     with Pack.open(without / "pack.zip") as plain:
@@ -124,14 +163,15 @@ def _add_gpus(folder: Path, without: Path, libraries: Native) -> None:
         sources += [PackSource(_member(libraries, gpu.path), gpu.path, 0o755) for gpu in libraries.gpus]
         sources += [PackSource(f"LICENSES/{gpu.name}-headers.txt", gpu.terms) for gpu in libraries.gpus if gpu.terms]
         facts = replace(plain.facts, gpus={gpu.name: gpu.facts for gpu in libraries.gpus})
-        write_pack(folder / "pack.zip", facts=facts, launcher=plain.read(LAUNCHER_NAME), files=sources)
+        with _gone_if_stopped(folder):
+            _pack(folder, facts, plain.read(LAUNCHER_NAME), sources, progress)
     shutil.copy2(without / "inputs.json", folder / "inputs.json")
 
 
 def _runtime(frozen: Path, libraries: Native) -> Iterator[PackSource]:
     prefix = f"runtime/{libraries.target}"
     for path in sorted(path for path in frozen.rglob("*") if path.is_file()):
-        mode = 0o755 if is_elf(path) else 0o644
+        mode = 0o755 if made_for(path) else 0o644
         yield PackSource(f"{prefix}/{path.relative_to(frozen).as_posix()}", path, mode)
     for path in libraries.core:
         yield PackSource(f"{prefix}/native/{path.name}", path, 0o755)
@@ -147,8 +187,10 @@ def _member(libraries: Native, path: Path) -> str:
     return f"native/{libraries.target}/{path.name}"
 
 
-def _requirement(sources: Iterable[PackSource]) -> str:
-    """The oldest glibc that every program and library in the pack runs with, as manifests say it."""
+def _requirement(target: str, sources: Iterable[PackSource]) -> str:
+    """The oldest system that every program and library in the pack runs with, as manifests say it."""
+    if not target.startswith("linux"):
+        return OLDEST[target.partition("-")[0]]
     paths = [source.source for source in sources if isinstance(source.source, Path) and is_elf(source.source)]
     return "glibc " + ".".join(map(str, newest_glibc(paths)))
 
@@ -174,4 +216,8 @@ def _is_current(folder: Path) -> bool:
 
 
 def _say_waiting() -> None:
-    Progress("pack", None).note("Waiting for another build of the pack to end.")
+    _note("Waiting for another build of the pack to end.")
+
+
+def _note(text: str) -> None:
+    Progress("pack", None).note(text)

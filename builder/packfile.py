@@ -7,19 +7,20 @@ never built in.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from solofile.builder.archive_writer import ArchiveWriter, deflate, deflated_member, open_raw
+from solofile.builder.archive_writer import ArchiveWriter, Span, deflate, deflated_member, open_raw
 from solofile.builder.errors import PackError
 from solofile.builder.output import replacing
 from solofile.runtime.archive import (
@@ -33,6 +34,7 @@ from solofile.runtime.archive import (
 )
 from solofile.runtime.container import sums_path
 from solofile.runtime.manifest import Gpu, LlamaCpp
+from solofile.runtime.version import __version__
 
 FORMAT = 1
 FACTS_NAME = "pack.json"
@@ -51,6 +53,10 @@ class PackFacts:
     llama_cpp: LlamaCpp
     kernels: tuple[str, ...]
     gpus: Mapping[str, Gpu] = dataclasses.field(default_factory=dict)
+    solofile: str = __version__
+    """The release that made it."""
+    sources: str = ""
+    """Stands for the runtime's own files, which may differ within a release while it is worked on."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,13 @@ class Pack:
         self._file = file
 
     @classmethod
-    def open(cls, path: Path) -> Pack:
-        """Open the pack at ``path``. Raises PackError when it is damaged, not there, or of another format."""
+    def open(cls, path: Path, span: Span | None = None) -> Pack:
+        """Open the pack at ``path``, or in ``span`` of that file.
+
+        Raises PackError when it is damaged, not there, or of another format.
+        """
         try:
-            file = open_raw(path)
+            file = open_raw(path) if span is None else _Within(path, span)
         except OSError as error:
             raise PackError(f"The pack {path} cannot be opened: {error.strerror}.") from error
         try:
@@ -165,8 +174,17 @@ class Pack:
         return self._file.read(length)
 
 
-def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable[PackSource]) -> None:
+def write_pack(
+    path: Path,
+    *,
+    facts: PackFacts,
+    launcher: bytes,
+    files: Iterable[PackSource],
+    on_files: Callable[[int], None] = lambda _: None,
+) -> None:
     """Write the pack at ``path``, whole or not at all. Makes the member with the sums itself.
+
+    ``on_files`` is told the files done so far.
 
     Raises ValueError for a member path that is not a pack's or comes twice, OSError as the system does.
     """
@@ -177,8 +195,8 @@ def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable
         members = [_add(writer, PackSource(LAUNCHER_NAME, launcher, 0o755), launcher, None)]
         sums: list[str] = []
         sums_written = False
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:
-            for source, data, stored in threads.map(_compressed, ordered):
+        with _threads() as threads:
+            for count, (source, data, stored) in enumerate(threads.map(_compressed, ordered), 1):
                 if not source.path.startswith("runtime/") and not sums_written:
                     members.append(_add_sums(writer, facts.target, sums))
                     sums_written = True
@@ -186,11 +204,35 @@ def write_pack(path: Path, *, facts: PackFacts, launcher: bytes, files: Iterable
                 members.append(member)
                 if source.path.startswith(prefix):
                     sums.append(f"{member.sha256} {member.size} {member.mode:04o} {source.path[len(prefix) :]}\n")
+                on_files(count)
         if not sums_written:
             members.append(_add_sums(writer, facts.target, sums))
         facts_bytes = _facts_json(facts, members)
         writer.add_bytes(FACTS_NAME, facts_bytes)
         writer.finish(lambda directory: _comment(facts_bytes, directory))
+
+
+class _Within(io.FileIO):
+    """Some bytes of a file, as if they were all of it; for reading after a seek."""
+
+    def __init__(self, path: Path, span: Span) -> None:
+        super().__init__(path)
+        self._span = span
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As files do, from the start or the end of the span."""
+        position = offset + (self._span.size if whence == os.SEEK_END else 0)
+        return super().seek(self._span.start + position) - self._span.start
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that drop what has not begun when the block fails or is interrupted."""
+    threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _ordered(files: Iterable[PackSource], target: str) -> list[PackSource]:
@@ -238,10 +280,10 @@ def _comment(facts: bytes, directory: bytes) -> bytes:
 
 
 def _open(path: Path, file: io.FileIO) -> Pack:
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     tail_size = END_SIZE + len(COMMENT_PREFIX) + 64
     file.seek(max(0, size - tail_size))
-    end = parse_end(file.read(), size)
+    end = parse_end(file.read(tail_size), size)
     file.seek(end.directory_offset)
     directory = file.read(end.directory_size)
     entries = parse_directory(directory, end)
@@ -267,4 +309,5 @@ def _parse_facts(data: bytes) -> tuple[PackFacts, list[PackMember]]:
         name: Gpu(gpu["requires"], tuple(gpu["needs"]), tuple(gpu["lacks"]))
         for name, gpu in document.pop("gpus", {}).items()
     }
-    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels, gpus=gpus), members
+    release = document.pop("solofile", "an older release")
+    return PackFacts(**document, llama_cpp=llama_cpp, kernels=kernels, gpus=gpus, solofile=release), members

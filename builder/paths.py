@@ -12,16 +12,21 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from solofile.builder.errors import BuildError
 
 VARIABLE = "SOLOFILE_BUILD_CACHE"
-KEPT = 8
+SETTLED = 60
+"""Seconds after which a folder that is being made is locked for certain."""
+
+KEPT = 24
 """Entries of one kind that stay in the cache: each change of a source makes another."""
 
 
@@ -87,12 +92,58 @@ def mark_used(folder: Path) -> None:
 def made_at(target: Path) -> Iterator[Path]:
     """A fresh folder beside ``target`` that takes its place when the block ends well, and is removed otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with fresh_folder(target.parent, target.name) as temporary:
         yield temporary
         temporary.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
+
+
+@contextlib.contextmanager
+def fresh_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A fresh folder for the block. What a killed process has left of the same name is removed first."""
+    for stray in parent.glob(f".{glob.escape(name)}-????????"):
+        if _is_abandoned(stray):
+            shutil.rmtree(stray, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+    try:
+        with _marked(folder):
+            yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """Hold a folder locked: the kernel lets go of it when the process ends, however that does."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: it is told by its age alone
+            _lock(descriptor, lambda: None)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Does nobody hold it? One that was made a moment ago may not be locked yet."""
+    try:
+        import fcntl
+
+        if time.time() - folder.stat().st_mtime < SETTLED:
+            return False
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from solofile.builder.converting import is_convertible
 from solofile.builder.errors import BadRecipe
+from solofile.builder.metadata_edits import flattened
+from solofile.builder.pack_choice import expanded, share
 from solofile.builder.progress import byte_size
+from solofile.builder.quantize_names import find_quantization
 from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import Document, load, shipped_folder, shipped_names, shipped_recipe
-from solofile.builder.recipe_keys import KEYS, LISTS, TABLES
+from solofile.builder.recipe_keys import KEYS, LISTS, OPEN, TABLES
 from solofile.builder.recipe_pin import pin
+from solofile.builder.reporting import say
 from solofile.builder.sources import BundleSource, PathSource, describe
-from solofile.builder.targets import find_gpus, find_kernels, find_target
+from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.options import parse as parse_options
 from solofile.runtime.text_columns import columns
@@ -52,16 +57,19 @@ def check(arguments: argparse.Namespace) -> int:
         state = f"to be pinned before a build: solofile recipe pin {arguments.recipe}"
     else:
         state = "verified" if recipe.verified else "ready to build"
-    print(f"{path}: sound; {describe(recipe.source)}; {state}.")
+    what = "; ".join(describe(one.source) for one in recipe.each)
+    missing = missing_packs(recipe.targets)
+    state += f"; no pack yet for {' and '.join(missing)}" if missing else ""
+    print(f"{path}: sound; {what}; {state}.")
     return 0
 
 
 def pin_recipe(arguments: argparse.Namespace) -> int:
     """``solofile recipe pin``: fetch the model, record its size and SHA-256."""
     pinned = pin(find(arguments.recipe), arguments.output, force=arguments.force)
-    facts = pinned.facts
-    what = f"{facts.architecture}, {facts.quantization}, {byte_size(pinned.size)}"
-    print(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).")
+    models = "; ".join(f"{facts.architecture}, {facts.quantization}" for facts in pinned.facts)
+    what = f"{models}, {byte_size(pinned.size)}"
+    say(f"{pinned.path}: verified ({what}, SHA-256 {', '.join(pinned.sha256)}).", pinned.path, sha256=pinned.sha256)
     print(f"Build it with: solofile build {pinned.path}")
     return 0
 
@@ -82,22 +90,23 @@ def find(name: str) -> Path:
 def check_recipe(recipe: Recipe) -> None:
     """What can be checked of a recipe without its model being fetched. Raises BadRecipe and UnknownName."""
     try:
-        parse_options(recipe.arguments)
+        for words in (recipe.arguments, *(one.arguments for one in recipe.models)):
+            parse_options(words)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
-    targets = [find_target(name) for name in recipe.targets or (None,)]
-    for target in targets:
-        find_kernels(target, recipe.kernels)
-        find_gpus(target, recipe.gpu)
-    sources = [
-        recipe.source,
-        *(one.source for one in recipe.adapters),
-        *([recipe.draft.source] if recipe.draft else []),
-    ]
+    missing = missing_packs(recipe.targets)  # such a recipe is sound, and can be built for its other targets
+    targets = expanded([name for name in recipe.targets if name not in missing])
+    for name in targets or ((find_target().name,) if not missing else ()):
+        find_kernels(find_target(name), share(name, targets, "kernels", recipe.kernels))
+        find_gpus(find_target(name), share(name, targets, "gpus", recipe.gpu) or "none")
+    if recipe.quantize is not None:
+        find_quantization(recipe.quantize)
     files = [*recipe.license_files, *recipe.backends]
-    files += [one.path for one in sources if isinstance(one, (PathSource, BundleSource))]
+    files += [file for file in (recipe.icon, recipe.imatrix) if file]
+    files += [file for one in recipe.models for file in one.license_files]
+    files += [one.path for one in recipe.sources if isinstance(one, (PathSource, BundleSource))]
     for file in files:
-        if not file.is_file():
+        if not file.is_file() and not is_convertible(file):
             raise BadRecipe(f"The recipe {recipe.recipe} names {file}, which does not exist: check the path.")
 
 
@@ -105,6 +114,10 @@ def as_toml(document: Document) -> str:
     """The values of a recipe as TOML, in the order of the table of keys."""
     parts = []
     for table in ("", *TABLES):
+        if table in OPEN and table in document.values:
+            rows = (f'"{key}" = {_value(value)}\n' for key, value in flattened(document.values[table]))
+            parts.append(f"[{table}]\n" + "".join(rows))
+            continue
         if table in LISTS:
             for one in document.values.get(table, ()):
                 parts.append(f"[[{table}]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in one.items()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.errors import BadRecipe
-from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NOT_YET, SOURCES, TABLES
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, NOT_YET, OPEN, SOURCES, TABLES
 from solofile.runtime.errors import UnknownName, nearest
 
 if sys.version_info >= (3, 11):
@@ -20,7 +20,10 @@ else:
 
 _KNOWN = {key.name: key for key in KEYS}
 _EXCLUSIVE = (("system_prompt", "system_prompt_file"), ("chat_template", "chat_template_file"))
-_OF_ITS_MODEL = ("verified", "chat_template", "chat_template_file", "adapters")
+_OF_ITS_MODEL = (
+    *("verified", "chat_template", "chat_template_file", "adapters", "models"),
+    *("quantize", "imatrix", "allow_requantize", "metadata", "remove_metadata"),
+)
 """What an extended recipe says of its own model: it does not hold for another one."""
 
 
@@ -103,11 +106,11 @@ def _find_base(base: str, path: Path) -> Path:
 def merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a recipe that extends another one: its own win, and its arguments come behind the other's."""
     kept = dict(parent)
-    if any(f"model.{source}" in child for source in SOURCES):
+    if "models" in child or any(f"model.{source}" in child for source in SOURCES):
         kept = {
             key: value
             for key, value in kept.items()
-            if not key.startswith(("model.", "draft.", "license.")) and key not in _OF_ITS_MODEL
+            if not key.startswith(("model.", "draft.", "license.", "projector.")) and key not in _OF_ITS_MODEL
         }
     for pair in _EXCLUSIVE:
         if any(key in child for key in pair):
@@ -124,7 +127,11 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
         if name in LISTS:
             if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
                 raise BadRecipe(f"In the recipe {path}, {name} must be tables, each headed [[{name}]].")
-            yield name, [{key: _one(f"{name}.{key}", one[key], path)[1] for key in one} for one in value]
+            yield name, [dict(_entry(name, one, path)) for one in value]
+        elif name in OPEN:
+            if not isinstance(value, dict):
+                raise BadRecipe(f"In the recipe {path}, {name} must be a table.")
+            yield name, value
         elif name in TABLES:
             if not isinstance(value, dict):
                 raise BadRecipe(f"In the recipe {path}, {name} must be a table.")
@@ -132,6 +139,18 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
                 yield _one(f"{name}.{inner}", one, path)
         else:
             yield _one(name, value, path)
+
+
+def _entry(name: str, raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
+    """The keys of one table of a list; those of tables inside it stand behind a dot (``license.spdx``)."""
+    for key, value in raw.items():
+        if f"{name}.{key}" not in NESTED:
+            yield key, _one(f"{name}.{key}", value, path)[1]
+            continue
+        if not isinstance(value, dict):
+            raise BadRecipe(f"In the recipe {path}, {name}.{key} must be a table.")
+        for inner, one in value.items():
+            yield f"{key}.{inner}", _one(f"{name}.{key}.{inner}", one, path)[1]
 
 
 def _one(name: str, value: Any, path: Path) -> tuple[str, Any]:
@@ -155,7 +174,8 @@ def _unknown(name: str, path: Path) -> BadRecipe | UnknownName:
     table, _, last = name.rpartition(".")
     own = {key.name.rpartition(".")[2]: key.name for key in KEYS if key.table == table}
     own |= {} if table else {one: one for one in TABLES}
-    every = {key.name.rpartition(".")[2]: key.name for key in KEYS}
+    own |= {one.rpartition(".")[2]: one for one in NESTED if one.rpartition(".")[0] == table}
+    every = {key.name.rpartition(".")[2]: key.name for key in reversed(KEYS)}  # the plain ones before those in lists
     for known in ({last: every[last]} if last in every else {}, own, every):
         found = nearest(last, known)
         if found is not None:

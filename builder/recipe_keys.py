@@ -82,30 +82,50 @@ KINDS: Mapping[str, Kind] = {
 
 TABLES: Mapping[str, str] = {
     "model": "The model, from exactly one source: `path`, `url`, `hf`, `wheel` or `bundle`.",
+    "models": "Several models in place of `[model]`, one `[[models]]` each, from the same sources; a start runs one of "
+    "them. Each may have tables of its own, `[models.license]`, `[models.sampling]` and `[models.projector]`, with the "
+    "keys of the tables below; what it does not say the rest of the recipe says.",
+    "projector": "What turns pictures or sound into tokens of this model (`--mmproj`).",
     "draft": "A small model with the same vocabulary that guesses ahead; the model checks several guesses at once.",
     "adapters": "LoRA adapters, one `[[adapters]]` each: in the bundle, and applied from its start.",
     "license": "The model's license.",
+    "metadata": 'Changes of the model\'s metadata: any of its keys, such as `"general.name" = "Helper"`; a key that it '
+    'has not needs its type, `"my.key:u32" = 5` (u8 … i64, f32, f64, bool, str). The weights stay as they are.',
     "sampling": "How words are drawn, unless whoever starts the bundle or sends a request says otherwise.",
 }
 
-KEYS = (
+_KEYS = (
     Key("extends", "text", "Another recipe that this one changes: a path ending in `.toml`, or the name of a shipped "
         "one."),
     Key("verified", "flag", "Was the model fetched once and its SHA-256 recorded? With `false` nothing is built until "
         "`solofile recipe pin` has done so."),
     Key("name", "text", "Of the output: `NAME.exe`. Default: the model file's."),
     Key("title", "text", "What people read above the chat. Default: the model's own name."),
+    Key("greeting", "text", "What an empty chat shows."),
+    Key("icon", "path", "The page's icon: PNG (square, 16 to 1024 pixels), ICO or SVG (no scripts), up to 256 KiB. "
+        "Windows shows a bundle for it with the ICO, or with the PNG if it has at most 256 pixels a side."),
+    Key("version", "text", "Of the bundle, up to four numbers with dots: Windows shows it. Default: solofile's."),
     Key("system_prompt", "text", "What every chat begins with."),
     Key("system_prompt_file", "path", "A UTF-8 file with that text."),
+    Key("store_prompt", "flag", "Does the bundle hold what the model made of the system prompt, so that it need not be "
+        "read at each start? Default: yes, where that saves time; `true` makes it an error where it cannot be."),
+    Key("prefix", "paths", "Files with what requests of your programs begin with, read at build time like the system "
+        "prompt: `.json`, the beginning of a chat request (`messages`, `tools`); else a plain text."),
     Key("chat_template", "text", "In place of the model's: a Jinja template, or the name of one in llama.cpp."),
     Key("chat_template_file", "path", "A file with that template; it goes into the bundle."),
     Key("context", "count", "Tokens of context (`-c`). Default: the model's own, as far as the memory goes."),
     Key("arguments", "texts", "Default arguments, as on the bundle's command line. An extended recipe's come first."),
+    Key("quantize", "text", "Make the model smaller first, by llama.cpp's quantizer: `Q4_K_M` and the like, as "
+        "llama-quantize names them. Give it the F16, BF16 or F32 form."),
+    Key("imatrix", "path", "With `quantize`: llama-imatrix's file for this model, which the smallest types need."),
+    Key("allow_requantize", "flag", "With `quantize`: also of a model that is quantized already, at a loss."),
+    Key("remove_metadata", "texts", "Keys to take out of the model's metadata."),
     Key("targets", "texts", "The systems that it runs on. Default: the one that builds."),
     Key("kernels", "names", "CPU kernels: `all` (the default), `host`, or names."),
     Key("gpu", "names", "GPU backends: `none` (the default), `vulkan`, or names."),
     Key("backends", "paths", "GPU backends built elsewhere from the same llama.cpp."),
-    Key("model.path", "path", "A GGUF file; of a split model any part, all of them lying beside it."),
+    Key("model.path", "path", "A GGUF file; of a split model any part, all of them lying beside it. Or a folder with "
+        "Hugging Face's safetensors, which is converted (`pip install 'solofile[convert]'`)."),
     Key("model.url", "text", "A URL (https, http, file)."),
     Key("model.hf", "text", "A repository on Hugging Face, `owner/name`; `HF_TOKEN` for one that wants a login, "
         "`HF_ENDPOINT` for a mirror."),
@@ -118,6 +138,14 @@ KEYS = (
     Key("model.bundle", "path", "A bundle: its model is read where it lies, its license goes along."),
     Key("model.sha256", "digests", "The SHA-256 of the file; of a split model a list, one for each part."),
     Key("model.size", "counts", "Its size in bytes; of a split model a list."),
+    Key("models.name", "text", "What `--use` and the API call it. Default: the file's name."),
+    Key("models.title", "text", "For people. Default: the model's own name."),
+    Key("models.system_prompt", "text", "In place of the recipe's."),
+    Key("models.system_prompt_file", "path", "A UTF-8 file with that text."),
+    Key("models.chat_template", "text", "In place of the model's: a Jinja template, or the name of one in llama.cpp."),
+    Key("models.chat_template_file", "path", "A file with that template."),
+    Key("models.context", "count", "Tokens of context (`-c`)."),
+    Key("models.arguments", "texts", "Default arguments, behind the recipe's."),
     Key("draft.path", "path", "A GGUF file."),
     Key("draft.url", "text", "A URL."),
     Key("draft.hf", "text", "A repository on Hugging Face."),
@@ -125,6 +153,13 @@ KEYS = (
     Key("draft.revision", "text", "With `hf`: branch, tag or commit. Default: `main`."),
     Key("draft.sha256", "digest", "The SHA-256 of the file; needed but for a path."),
     Key("draft.size", "count", "Its size in bytes."),
+    Key("projector.path", "path", "A GGUF file, often called mmproj-….gguf."),
+    Key("projector.url", "text", "A URL."),
+    Key("projector.hf", "text", "A repository on Hugging Face."),
+    Key("projector.file", "text", "With `hf`: the file in it."),
+    Key("projector.revision", "text", "With `hf`: branch, tag or commit. Default: `main`."),
+    Key("projector.sha256", "digest", "The SHA-256 of the file; needed but for a path."),
+    Key("projector.size", "count", "Its size in bytes."),
     Key("draft.tokens", "count", "Tokens that it guesses ahead at most (`--spec-draft-n-max`)."),
     Key("adapters.path", "path", "A GGUF file with a LoRA adapter for this model."),
     Key("adapters.url", "text", "A URL."),
@@ -148,7 +183,19 @@ KEYS = (
     Key("sampling.max_tokens", "whole", "`-n`: the longest answer, in tokens."),
 )  # fmt: skip
 
-LISTS = frozenset({"adapters"})
+OPEN = frozenset({"metadata"})
+"""The tables with keys that a model has and not a recipe."""
+
+NESTED: Mapping[str, str] = {f"models.{table}": table for table in ("license", "sampling", "projector")}
+"""The tables inside the tables of a list, and the tables whose keys they have."""
+
+KEYS = (
+    *_KEYS,
+    *(key._replace(name=f"models{key.name.removeprefix('model')}") for key in _KEYS if key.table == "model"),
+    *(key._replace(name=f"models.{key.name}") for key in _KEYS if key.table in NESTED.values()),
+)
+
+LISTS = frozenset({"adapters", "models"})
 """The tables that may come several times."""
 
 OPTIONS: Mapping[str, str] = {
@@ -178,12 +225,7 @@ COMPANION_SOURCES: Mapping[str, tuple[str, ...]] = {kind: SOURCES[kind] for kind
 """The sources of what goes along with a model."""
 
 NOT_YET: Mapping[str, str] = {
-    "greeting": "the page shows no greeting yet; say it in the title",
-    "icon": "an executable gets no icon yet",
+    "mmproj": "a projector has a table of its own, [projector]",
     "lora": "LoRA adapters have tables of their own, [[adapters]]",
-    "models": "a recipe makes a bundle of one model yet",
-    "prefix": "the state of texts is not stored in a bundle yet; the system prompt is read at each start",
-    "projector": "a bundle cannot hold a projector yet; give it at its start by --mmproj",
-    "quantize": "the build does not quantize yet; make the GGUF with llama-quantize first",
 }
 """What people may look for and a bundle cannot hold yet: refused, since to accept it and do nothing would be worse."""

@@ -5,20 +5,22 @@ The recipe stays the user's text: lines are put in or replaced, and the result h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from solofile.builder.chosen_models import header_of
+from solofile.builder.companions import check_projector
 from solofile.builder.download import is_open_to_changes
 from solofile.builder.errors import BadRecipe, BadSource
 from solofile.builder.gguf_check import ModelFacts, check_model
 from solofile.builder.output import check_output, replacing
 from solofile.builder.progress import Progress
-from solofile.builder.recipe import parse_recipe
+from solofile.builder.recipe import Recipe, parse_recipe
 from solofile.builder.recipe_document import load, load_text, read_text, shipped_folder
 from solofile.builder.recipe_keys import KEYS
 from solofile.builder.sources import (
@@ -37,15 +39,24 @@ from solofile.builder.sources import (
 from solofile.builder.splits import joined
 from solofile.builder.tools import ProgressMaker
 
-_HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.-]+)\s*\]\s*(#.*)?")
+_HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(#.*)?")
+_ENTRY = re.compile(r"(\w+)\[(\d+)\](.*)")
+
+
+class Spot(NamedTuple):
+    """A table of a recipe whose files are to be fetched: ``model``, ``models[1]``, ``models[1].projector``."""
+
+    table: str
+    parts: tuple[Single, ...]
+    source: Source
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A recipe that was pinned: where it lies now, and what came."""
+    """A recipe that was pinned: where it lies now, and what came, models and what goes along with them."""
 
     path: Path
-    facts: ModelFacts
+    facts: tuple[ModelFacts, ...]
     size: int
     sha256: tuple[str, ...]
 
@@ -60,27 +71,28 @@ def pin(path: Path, output: Path | None = None, *, force: bool = False, progress
     target = output or (Path(path.name) if path.parent == shipped_folder() else path)
     if target.resolve() != path.resolve():
         check_output(target, force=force)
-    remotes = _remotes(recipe.source, path)
-    edited(read_text(path), changes([Found(path, 1, "0" * 64, None)] * len(remotes)), path)  # before gigabytes come
-    found = [_first_look(one, progress) for one in remotes]
-    facts = _check(recipe.source, found, progress)
+    spots = _spots(recipe, path)
+    unknown = Found(path, 1, "0" * 64, None)
+    edited(read_text(path), changes({one.table: [unknown] * len(one.parts) for one in spots}), path)  # before they come
+    found = {one.table: [_first_look(part, progress) for part in one.parts] for one in spots}
+    facts = _check_all(spots, found, progress)
     text = edited(read_text(path), changes(found), path)
-    if target.resolve() != path.resolve():
-        _copy_files(path, target)
-    with replacing(target) as file:
+    with _copied_files(path, target), replacing(target) as file:
         file.write(text.encode())
     parse_recipe(load(target))
-    return Pinned(target, facts, sum(one.size for one in found), tuple(one.sha256 for one in found))
+    files = [one for several in found.values() for one in several]
+    return Pinned(target, facts, sum(one.size for one in files), tuple(one.sha256 for one in files))
 
 
-def changes(found: Sequence[Found]) -> dict[str, Any]:
-    """What a pinned recipe says of what came, by key."""
+def changes(found: Mapping[str, Sequence[Found]]) -> dict[str, Any]:
+    """What a pinned recipe says of what came, by key; ``found`` has the files by the table that names them."""
     values: dict[str, Any] = {"verified": True}
-    if found[0].wheel_sha256 is not None:
-        values["model.wheel_sha256"] = found[0].wheel_sha256
-    split = len(found) > 1
-    values["model.sha256"] = [one.sha256 for one in found] if split else found[0].sha256
-    values["model.size"] = [one.size for one in found] if split else found[0].size
+    for table, files in found.items():
+        if files[0].wheel_sha256 is not None:
+            values[f"{table}.wheel_sha256"] = files[0].wheel_sha256
+        split = len(files) > 1
+        values[f"{table}.sha256"] = [one.sha256 for one in files] if split else files[0].sha256
+        values[f"{table}.size"] = [one.size for one in files] if split else files[0].size
     return values
 
 
@@ -89,7 +101,7 @@ def edited(text: str, values: Mapping[str, Any], path: Path) -> str:
     lines, wanted = text.splitlines(), load_text(text, path)
     for name, value in values.items():
         table, _, key = name.rpartition(".")
-        there = wanted.setdefault(table, {}) if table else wanted
+        there = _inside(wanted, table)
         if there.get(key) != value:
             _set(lines, table, key, f"{key} = {_toml(value)}")
         there[key] = value
@@ -98,6 +110,15 @@ def edited(text: str, values: Mapping[str, Any], path: Path) -> str:
         listed = ", ".join(f"{name} = {_toml(value)}" for name, value in values.items())
         raise BadRecipe(f"The recipe {path} is written in a way that cannot be changed here: put in {listed} by hand.")
     return result
+
+
+def _inside(document: dict[str, Any], table: str) -> dict[str, Any]:
+    """The table of a recipe that ``table`` names, made where there is none."""
+    entry = _ENTRY.fullmatch(table)
+    if entry is not None:
+        document, table = document[entry[1]][int(entry[2])], entry[3].removeprefix(".")
+    there: dict[str, Any] = document.setdefault(table, {}) if table else document
+    return there
 
 
 def load_text_or_none(text: str, path: Path) -> dict[str, Any] | None:
@@ -130,8 +151,12 @@ def _range(lines: Sequence[str], table: str) -> tuple[int | None, int]:
     ends = [*(number for number, _ in headers[1:]), len(lines)]
     if not table:
         return 0, headers[0][0] if headers else len(lines)
+    entry = _ENTRY.fullmatch(table)
+    wanted, left = (f"{entry[1]}{entry[3]}", int(entry[2])) if entry else (table, 0)
     for (number, name), end in zip(headers, ends, strict=False):
-        if name == table:
+        if entry and name == entry[1]:
+            left -= 1  # below zero from the entry that is meant on
+        if name == wanted and left == (-1 if entry else 0):
             return number + 1, end
     return None, len(lines)
 
@@ -141,13 +166,21 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _remotes(source: Source, path: Path) -> tuple[Single, ...]:
-    """What is to be fetched, each file by itself. Raises BadRecipe where there is nothing to pin."""
-    if isinstance(source, (PathSource, BundleSource)):
+def _spots(recipe: Recipe, path: Path) -> list[Spot]:
+    """What is to be fetched. Raises BadRecipe where there is nothing to pin."""
+    named: list[tuple[str, Source | None]] = []
+    for number, one in enumerate(recipe.each):
+        table = f"models[{number}]" if recipe.models else "model"
+        named += [(table, one.source), (f"{table}.projector" if recipe.models else "projector", one.projector)]
+    spots = []
+    for table, source in named:
+        if source is not None and not isinstance(source, (PathSource, BundleSource)):
+            spots.append(Spot(table, source.parts if isinstance(source, SplitSource) else (source,), source))
+    if not spots:
         raise BadRecipe(
-            f"The recipe {path} takes its model from {describe(source)}: there is nothing to fetch and pin."
+            f"The recipe {path} takes its model from {describe(recipe.source)}: there is nothing to fetch and pin."
         )
-    return source.parts if isinstance(source, SplitSource) else (source,)
+    return spots
 
 
 def _first_look(source: Single, progress: ProgressMaker) -> Found:
@@ -165,28 +198,66 @@ def _first_look(source: Single, progress: ProgressMaker) -> Found:
     return found
 
 
-def _check(source: Source, found: Sequence[Found], progress: ProgressMaker) -> ModelFacts:
-    """Is it a model that a bundle can be made of?"""
-    remotes = source.parts if isinstance(source, SplitSource) else (source,)
+def _check_all(
+    spots: Sequence[Spot], found: Mapping[str, Sequence[Found]], progress: ProgressMaker
+) -> tuple[ModelFacts, ...]:
+    """Are they models that a bundle can be made of, and projectors for them? The facts of the models."""
+    facts, models = [], {}
+    for spot in spots:
+        if not spot.table.endswith("projector"):
+            whole = _whole(spot, found[spot.table], progress)
+            facts.append(check_model(whole))
+            models[spot.table] = header_of(whole)
+    for spot in spots:
+        of = spot.table.removesuffix("projector").removesuffix(".") or "model"
+        if spot.table.endswith("projector") and of in models:
+            file = found[spot.table][0].path
+            check_projector(file, header_of(file), models[of])
+    return tuple(facts)
+
+
+def _whole(spot: Spot, found: Sequence[Found], progress: ProgressMaker) -> Path:
+    """The model as one file."""
     parts = tuple(
-        Fetched(one.path, one.sha256, file_name(remote))  # type: ignore[arg-type]  # these are the fetched kinds
-        for one, remote in zip(found, remotes, strict=True)
+        Fetched(one.path, one.sha256, file_name(remote)) for one, remote in zip(found, spot.parts, strict=True)
     )
-    whole = joined(Fetched(parts[0].path, None, parts[0].name, parts=parts), progress) if len(parts) > 1 else parts[0]
-    return check_model(whole.path)
+    if len(parts) == 1:
+        return parts[0].path
+    return joined(Fetched(parts[0].path, None, parts[0].name, parts=parts), progress).path
 
 
-def _copy_files(path: Path, target: Path) -> None:
-    """Put the files that a recipe names by path where its copy will look for them."""
-    raw = load_text(read_text(path), path)
-    for key in KEYS:
-        if key.kind not in ("path", "paths"):
-            continue
-        table, _, name = key.name.rpartition(".")
-        inner = raw.get(table, {}) if table else raw
-        values = [one.get(name, []) for one in (inner if isinstance(inner, list) else [inner])]
-        for one in (path for value in values for path in ([value] if isinstance(value, str) else value)):
+def _tables(raw: Mapping[str, Any], table: str) -> list[Mapping[str, Any]]:
+    """The tables of that name, of which a list has several, and each of its entries may have one inside."""
+    outer, _, inner = table.partition(".")
+    found = raw.get(outer, {}) if outer else raw
+    entries = found if isinstance(found, list) else [found]
+    return [entry.get(inner, {}) if inner else entry for entry in entries]
+
+
+@contextlib.contextmanager
+def _copied_files(path: Path, target: Path) -> Iterator[None]:
+    """Put the files that a recipe names by path where its copy will look for them, unless the block fails."""
+    copies: list[Path] = []
+    try:
+        for one in _named_files(path) if target.resolve() != path.resolve() else ():
             copy = target.parent / one
             if not copy.exists() and (path.parent / one).is_file():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path.parent / one, copy)
+                copies.append(copy)
+                with replacing(copy) as file:
+                    file.write((path.parent / one).read_bytes())
+        yield
+    except BaseException:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+        raise
+
+
+def _named_files(path: Path) -> Iterator[str]:
+    raw = load_text(read_text(path), path)
+    for key in KEYS:
+        if key.kind in ("path", "paths"):
+            table, _, name = key.name.rpartition(".")
+            for one in _tables(raw, table):
+                value = one.get(name, [])
+                yield from [value] if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from solofile.builder.recipe_document import shipped_folder
-from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, SOURCES, TABLES, Key
+from solofile.builder.recipe_keys import KEYS, KINDS, LISTS, NESTED, OPEN, SOURCES, TABLES, Key
 
 SCHEMA_NAME = "recipe.schema.json"
 README_NAME = "README.md"
@@ -29,19 +29,24 @@ def schema() -> dict[str, Any]:
     properties = _properties("")
     for table, text in TABLES.items():
         properties[table] = {"description": text, "type": "object", "properties": _properties(table)}
-        properties[table]["additionalProperties"] = False
+        properties[table]["additionalProperties"] = table in OPEN
         if table in LISTS:
             properties[table] = {"type": "array", "items": properties[table]}
+    for name, text in NESTED.items():
+        table, _, inner = name.rpartition(".")
+        made = {"description": TABLES[text], "type": "object", "properties": _properties(name)}
+        properties[table]["items"]["properties"][inner] = made | {"additionalProperties": False}
+    sources = [{"required": [source]} for source in SOURCES]
     # At most one: a recipe that extends another one may change what goes with that one's source.
-    properties["model"]["oneOf"] = [{"required": [source]} for source in SOURCES]
-    properties["model"]["oneOf"].append({"not": {"anyOf": [{"required": [source]} for source in SOURCES]}})
+    properties["model"]["oneOf"] = [*sources, {"not": {"anyOf": sources}}]
+    properties["models"]["items"]["oneOf"] = sources
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "solofile recipe",
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
-        "anyOf": [{"required": ["model"]}, {"required": ["extends"]}],
+        "anyOf": [{"required": ["model"]}, {"required": ["models"]}, {"required": ["extends"]}],
     }
 
 
@@ -55,7 +60,8 @@ def key_tables() -> str:
     parts = [_table(key for key in KEYS if not key.table)]
     for table, text in TABLES.items():
         head = f"[[{table}]]" if table in LISTS else f"[{table}]"
-        parts.append(f"### `{head}`\n\n{text}\n\n" + _table(key for key in KEYS if key.table == table))
+        keys = "" if table in OPEN else "\n" + _table(key for key in KEYS if key.table == table)
+        parts.append(f"### `{head}`\n\n{text}\n{keys}")
     return "\n" + "\n".join(parts) + "\n"
 
 

@@ -21,6 +21,9 @@ from solofile.builder.sources import (
     part_names,
 )
 
+_PINNED = ("model", "models", "projector", "models.projector")
+"""The tables whose files “solofile recipe pin” fetches."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -128,7 +131,7 @@ def _digest(origin: Origin, *, needed: bool = True) -> str | None:
         raise origin.error("sha256", "must be one SHA-256: the model is not split")
     if value is None and needed and not origin.unknown:
         remedy = (
-            ", or write verified = false and let “solofile recipe pin” record it" if origin.place == "model" else ""
+            ", or write verified = false and let “solofile recipe pin” record it" if origin.place in _PINNED else ""
         )
         raise origin.error("sha256", f"is missing: give it{remedy}")
     return value.lower() if value else None

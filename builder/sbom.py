@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from solofile.builder.components import MEMBER, Component
+from solofile.builder.inspect import origin_text
 from solofile.builder.inspect_tree import manifest_part
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Model, Part
+from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Model, Origin, Part
 
 SPDX = {
     one.lower(): one
@@ -40,9 +41,7 @@ def sbom(bundle: Bundle) -> str:
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, bundle.digest)}",
         "version": 1,
         "metadata": {
-            "tools": {
-                "components": [{"type": "application", "name": "solofile", "version": bundle.manifest.solofile}]
-            },
+            "tools": {"components": [{"type": "application", "name": "solofile", "version": bundle.manifest.solofile}]},
             "component": _bundle(bundle),
         },
         "components": components,
@@ -97,10 +96,21 @@ def _model(model: Model, part: Part) -> dict[str, Any]:
         "modelCard": {"modelParameters": {"architectureFamily": model.architecture}},
         "properties": [{"name": f"solofile:{name}", "value": value} for name, value in facts.items()],
     }  # fmt: skip
+    if model.origin:
+        component["pedigree"] = _pedigree(model.origin)
     if model.license:
         spdx = SPDX.get(model.license.lower())
         component["licenses"] = [{"license": {"id": spdx} if spdx else {"name": model.license}}]
     return component
+
+
+def _pedigree(origin: Origin) -> dict[str, Any]:
+    """What the model was made from, and how."""
+    ancestor = {
+        "type": "machine-learning-model", "name": origin.name,
+        **({} if origin.converted else {"hashes": [{"alg": "SHA-256", "content": origin.sha256}]}),
+    }  # fmt: skip
+    return {"ancestors": [ancestor], "notes": origin_text(origin).replace("\n", "; ")}
 
 
 def _all_parts(bundle: Bundle) -> dict[str, Any]:

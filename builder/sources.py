@@ -153,7 +153,7 @@ def fetch_unknown(source: Single, progress: ProgressMaker = Progress) -> Found:
     folder = cache_folder("downloads", "unpinned", _key(source))
     with _alone(folder, file_name(source), progress):
         partial, wheel_sha256 = _load(source, folder, progress)
-        size, sha256 = partial.stat().st_size, file_sha256(partial)
+        size, sha256 = partial.stat().st_size, _sha256(partial, file_name(source), progress)
         target = cache_folder("downloads", sha256)
         with _alone(target, file_name(source), progress):
             path = _kept(target, None)
@@ -227,7 +227,8 @@ def _in_bundle(source: BundleSource) -> Fetched:
     with Bundle.open(source.path) as bundle:
         model = model_in(bundle, source.model)
         part = bundle.part(model.path)
-        return Fetched(source.path, part.sha256, f"{model.name}.gguf", Span(bundle.data_offset(part), part.size))
+        file, offset = bundle.place(part)
+        return Fetched(file, part.sha256, f"{model.name}.gguf", Span(offset, part.size))
 
 
 def _kept(folder: Path, size: int | None) -> Path | None:
@@ -250,11 +251,11 @@ def _bring(source: Single, folder: Path, progress: ProgressMaker) -> Path:
     """Fetch into ``folder``; the file, whose SHA-256 was found right."""
     begun = (folder / "download.part").exists()
     partial, _ = _load(source, folder, progress)
-    found = file_sha256(partial)
+    found = _sha256(partial, file_name(source), progress)
     if found != source.sha256 and begun:  # the kept beginning may have been of another file
         forget(folder)
         partial, _ = _load(source, folder, progress)
-        found = file_sha256(partial)
+        found = _sha256(partial, file_name(source), progress)
     if found != source.sha256:
         partial.unlink()
         forget(folder)
@@ -285,6 +286,11 @@ def _load(source: Single, folder: Path, progress: ProgressMaker) -> tuple[Path, 
             f"{describe(source)} has {size} bytes in place of {source.size}: it is not the file that is meant."
         )
     return partial, wheel_sha256
+
+
+def _sha256(path: Path, name: str, progress: ProgressMaker) -> str:
+    with progress(f"Checking {name}", path.stat().st_size, "B") as shown:
+        return file_sha256(path, shown.update)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The first part carries the metadata; each has some of the tensors. The joined fi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,26 +14,18 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from solofile.builder.archive_writer import open_raw
 from solofile.builder.copying import write_all
 from solofile.builder.errors import BadModel
-from solofile.builder.gguf_header import MAGIC, Header, HeaderCut, HeaderError, read_header
+from solofile.builder.gguf_header import DEFAULT_ALIGNMENT, MAGIC, Header, HeaderCut, HeaderError, read_header
 from solofile.builder.output import explained, replacing
 from solofile.builder.paths import cache_folder, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.sources import PART_NAME, Fetched, part_names
 from solofile.builder.tools import ProgressMaker
 
-if TYPE_CHECKING:
-    from gguf import GGUFReader
-    from gguf.gguf_reader import ReaderField
-
 CHUNK = 8 << 20
-_FIXED = 24
-"""Bytes before the first entry: magic, version and two counts."""
-
 RULES = 1
 """Counted up when the bytes of a joined file change."""
 
@@ -53,7 +46,7 @@ def joined(fetched: Fetched, progress: ProgressMaker = Progress) -> Fetched:
     path = folder / name
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not path.is_file():
-            _join(parts, path, progress)
+            _join(parts, headers, path, progress)
     mark_used(folder)
     keep_newest(folder.parent, KEPT)
     return Fetched(path, None, name)
@@ -124,46 +117,43 @@ def _key(parts: Sequence[Path], fetched: Sequence[Fetched]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _join(parts: Sequence[Path], path: Path, progress: ProgressMaker) -> None:
-    from gguf import GGUFReader  # late: it brings numpy
-
+def _join(parts: Sequence[Path], headers: Sequence[Header], path: Path, progress: ProgressMaker) -> None:
     total = sum(part.stat().st_size for part in parts)
-    with explained(path, total), progress(f"Joining {path.name}", total, "B") as shown, replacing(path) as output:
-        readers = [GGUFReader(part) for part in parts]
-        write_all(output, _joined_header(readers))
-        start = output.tell()
-        for part, reader in zip(parts, readers, strict=True):
-            with open_raw(part) as source:
-                for tensor in reader.tensors:
-                    _copy(source, int(tensor.data_offset), int(tensor.n_bytes), output)
-                    _pad(output, start, int(readers[0].alignment))
-                    shown.update(output.tell())
+    with (
+        contextlib.ExitStack() as stack,
+        explained(path, total),
+        progress(f"Joining {path.name}", total, "B") as shown,
+        replacing(path) as output,
+    ):
+        sources = [stack.enter_context(open_raw(part)) for part in parts]
+        alignment = int(headers[0].values.get("general.alignment", DEFAULT_ALIGNMENT))
+        write_all(output, _joined_header(sources, headers, alignment))
+        for source, header in zip(sources, headers, strict=True):
+            for place in header.names.values():
+                _copy(source, header.data_offset + place.offset, place.size, output)
+                write_all(output, bytes(-output.tell() % alignment))
+                shown.update(output.tell())
         shown.update(total)
 
 
-def _joined_header(readers: Sequence[GGUFReader]) -> bytes:
+def _joined_header(sources: Sequence[io.FileIO], headers: Sequence[Header], alignment: int) -> bytes:
     """The header of the joined file, padded to where the tensors begin: every entry byte by byte as it was."""
-    first, alignment = readers[0], int(readers[0].alignment)
-    entries = [
-        _bytes_of(field)
-        for name, field in first.fields.items()
-        if field.offset >= _FIXED and not name.startswith(("GGUF.", "split."))
-    ]
+    first = headers[0]
+    entries = [_bytes(sources[0], *place) for key, place in first.places.items() if not key.startswith("split.")]
     tensors, position = [], 0
-    for tensor in (tensor for reader in readers for tensor in reader.tensors):
-        tensors.append(_bytes_of(tensor.field)[:-8] + struct.pack("<Q", position))  # all but where it lay
-        position += -(-int(tensor.n_bytes) // alignment) * alignment
-    version = int(first.fields["GGUF.version"].parts[0][0])
-    head = struct.pack("<4sIQQ", MAGIC, version, len(tensors), len(entries)) + b"".join(entries) + b"".join(tensors)
+    for source, header in zip(sources, headers, strict=True):
+        for place in header.names.values():
+            said = _bytes(source, place.start, place.stop - 8)  # all but where it lay
+            tensors.append(said + struct.pack("<Q", position))
+            position += -(-place.size // alignment) * alignment
+    head = struct.pack("<4sIQQ", MAGIC, first.version, len(tensors), len(entries))
+    head += b"".join(entries) + b"".join(tensors)
     return head + bytes(-len(head) % alignment)
 
 
-def _bytes_of(field: ReaderField) -> bytes:
-    return b"".join(part.tobytes() for part in field.parts)
-
-
-def _pad(output: io.FileIO, start: int, alignment: int) -> None:
-    write_all(output, bytes((start - output.tell()) % alignment))
+def _bytes(source: io.FileIO, start: int, stop: int) -> bytes:
+    source.seek(start)
+    return source.read(stop - start) or b""
 
 
 def _copy(source: io.FileIO, offset: int, size: int, output: io.FileIO) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from solofile.runtime.errors import UnknownName
+from solofile.builder.errors import BadInput
+from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.kernels import BASE, X86, able
+from solofile.runtime.kernels import ARM_LINUX, BASE, BASE_ARM_LINUX, X86, able
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,41 @@ class Target:
     system_name: str
     processor: str
     kernels: tuple[str, ...]
+    base: str
+    """The kernel that runs on each of its CPUs."""
     gpus: tuple[str, ...]
     """The GPU backends that can be built for it."""
 
 
+_ARM_LINUX = tuple(name for name in ARM_LINUX if name != "armv9.2_1")
+"""Without the one that has SME and lacks SVE2: LLVM takes the one to imply the other, and no such CPU runs Linux."""
+
 TARGETS = {
-    "linux-x86_64": Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), ("vulkan",)),
+    target.name: target
+    for target in (
+        Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), BASE, ("vulkan",)),
+        Target("linux-aarch64", "aarch64-linux-gnu.2.17", "Linux", "aarch64", _ARM_LINUX, BASE_ARM_LINUX, ()),
+        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
+    )
 }
+
+NAMES = ("linux-aarch64", "linux-x86_64", "macos-aarch64", "macos-x86_64", "windows-aarch64", "windows-x86_64")
+"""The systems that bundles are meant for: a recipe may name them before there is a pack for each."""
+
+
+def missing_packs(names: Iterable[str]) -> list[str]:
+    """Those of the targets of which no pack can be made yet. Raises UnknownName for what is no target."""
+    for name in (found := list(names)):
+        if name not in {*NAMES, *TARGETS}:
+            raise UnknownName("target", name, sorted({*NAMES, *TARGETS}))
+    return [name for name in found if name not in TARGETS]
 
 
 def find_target(name: str | None = None) -> Target:
-    """The target of that name, by default the one of this machine. Raises UnknownName."""
+    """The target of that name, by default the one of this machine. Raises UnknownName, BadInput."""
     wanted = host_target() if name is None else name
+    if name is not None and missing_packs([name]):
+        raise BadInput(f"There is no pack for {name} yet: this solofile makes bundles for {', '.join(TARGETS)}.")
     if wanted not in TARGETS:
         raise UnknownName("target", wanted, TARGETS)
     return TARGETS[wanted]
@@ -45,12 +69,17 @@ def find_kernels(target: Target, wanted: str) -> tuple[str, ...]:
     if wanted == "all":
         return tuple(sorted(target.kernels))
     if wanted == "host":
+        if target.name != host_target():
+            raise InputError(
+                f"The kernels of host are those of this machine, which is {host_target()} and not {target.name}: name "
+                "them, or take all."
+            )
         return host_kernels(target, detect().features)
     names = {name.strip() for name in wanted.split(",") if name.strip()}
     for name in sorted(names):
         if name not in target.kernels:
             raise UnknownName("kernel", name, (*target.kernels, "all", "host"))
-    return tuple(sorted(names | {BASE}))
+    return tuple(sorted(names | {target.base}))
 
 
 def find_gpus(target: Target, wanted: str) -> tuple[str, ...]:
@@ -64,4 +93,4 @@ def find_gpus(target: Target, wanted: str) -> tuple[str, ...]:
 
 def host_kernels(target: Target, features: Iterable[str]) -> tuple[str, ...]:
     """The base kernel and the fastest one for a CPU with these features."""
-    return tuple(sorted({BASE, *able(target.kernels, frozenset(features))[:1]}))
+    return tuple(sorted({target.base, *able(target.kernels, frozenset(features))[:1]}))

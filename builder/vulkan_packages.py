@@ -15,7 +15,7 @@ from pathlib import Path
 from solofile.builder import apt
 from solofile.builder.hashing import file_sha256
 from solofile.builder.paths import cache_folder, locked, made_at
-from solofile.builder.progress import Progress
+from solofile.builder.progress import ticking
 
 SUITE = "trixie"
 PACKAGES = {
@@ -51,18 +51,17 @@ def fetch(folder: Path) -> bool:
         return True
     if not apt.available():
         return False
-    say = Progress("Vulkan", None).note
     with locked(folder.with_name(f"{folder.name}.lock")):
         if folder.is_dir():
             return True
-        say(f"Fetching glslc and Vulkan's headers of Debian's {SUITE}")
-        with tempfile.TemporaryDirectory(dir=cache_folder("tools")) as temporary:
+        label = f"Fetching glslc and Vulkan's headers of Debian's {SUITE}"
+        with ticking(label) as shown, tempfile.TemporaryDirectory(dir=cache_folder("tools")) as temporary:
             work, root = Path(temporary), Path(temporary, "root")
             pinned = [f"{name}={version}" for name, (version, _) in PACKAGES.items()]
             apt.download_from(SUITE, [*pinned, *COMPANIONS], work)
             problem = _unpack_all(work, root)
             if problem:
-                say(f"{problem}, so the system's own glslc and headers are looked for.")
+                shown.note(f"{problem}, so the system's own glslc and headers are looked for.")
                 return False
             _lay_out(root, folder)
     return True

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -17,6 +16,7 @@ from typing import IO
 
 from solofile.builder.errors import BadSource
 from solofile.builder.hashing import file_sha256
+from solofile.builder.inputs import python
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
 
@@ -40,7 +40,7 @@ def take_from_wheel(wanted: WheelMember, folder: Path, progress: ProgressMaker) 
     partial = folder / "member.part"
     name = PurePosixPath(wanted.member).name
     with fetched_wheel(wanted, folder, progress) as wheel:
-        wheel_sha256 = wanted.wheel_sha256 or file_sha256(wheel)
+        wheel_sha256 = wanted.wheel_sha256 or _sha256(wheel, progress)
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(wanted.member) as member, partial.open("wb") as file:
                 size = archive.getinfo(wanted.member).file_size
@@ -67,7 +67,7 @@ def _download(wanted: WheelMember, folder: Path, progress: ProgressMaker) -> Pat
     checks = ["--no-deps", "--only-binary=:all:", *(["--require-hashes"] if pinned else [])]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     places = [f"--dest={folder}", f"--requirement={requirements}"]
-    command = [sys.executable, "-m", "pip", "download", *checks, *quiet, *places]
+    command = [python(), "-m", "pip", "download", *checks, *quiet, *places]
     log = folder / "pip.log"
     with log.open("wb") as output, progress(f"Fetching {wanted.requirement}", None, "B") as shown:
         environment = {**os.environ, "TMPDIR": str(folder)}  # where pip writes while it downloads, so that we see it
@@ -87,6 +87,11 @@ def _download(wanted: WheelMember, folder: Path, progress: ProgressMaker) -> Pat
         last = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()][-3:]
         raise BadSource(f"pip could not fetch {wanted.requirement} (code {process.returncode}): {' '.join(last)}")
     return wheels[0]
+
+
+def _sha256(wheel: Path, progress: ProgressMaker) -> str:
+    with progress(f"Checking {wheel.name}", wheel.stat().st_size, "B") as shown:
+        return file_sha256(wheel, shown.update)
 
 
 def _copy(source: IO[bytes], file: IO[bytes], shown: Progress) -> None:

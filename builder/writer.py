@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
-from solofile.builder.copying import Digests, SourceFault, write_all
+from solofile.builder.copying import Digests, SourceFault, copy_file, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
 from solofile.builder.packfile import LAUNCHER_NAME, Pack
+from solofile.builder.polyglot import polyglot
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
+from solofile.runtime.beside import EDGE
 from solofile.runtime.container import comment_of
 from solofile.runtime.manifest import (
     FORMAT,
     LAUNCHER_PART,
     MANIFEST_NAME,
+    Beside,
     Launcher,
     LlamaCpp,
     Manifest,
@@ -26,6 +30,7 @@ from solofile.runtime.manifest import (
     Part,
     Target,
 )
+from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.version import __version__
 
 
@@ -39,11 +44,19 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
+class PromptFile:
+    """A stored prompt to put in: what the manifest says of it but for the model's hash, and the file it lies in now."""
+
+    prompt: Prompt
+    source: Path
+
+
+@dataclass(frozen=True)
 class BundlePlan:
     """Everything that decides the bytes of a bundle.
 
-    ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``stamp`` is
-    ZIP's time.
+    ``licenses`` are texts by member path, ``companions`` files by theirs (they lie behind the models), ``icon`` is a
+    member's path and its bytes, ``stamp`` is ZIP's time, ``launcher`` is one in place of the packs' own.
     """
 
     name: str
@@ -56,6 +69,10 @@ class BundlePlan:
     licenses: Mapping[str, bytes] | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     stamp: int = EPOCH_1980
+    icon: tuple[str, bytes] | None = None
+    greeting: str | None = None
+    prompts: Sequence[PromptFile] = ()
+    launcher: bytes | None = None
 
     @property
     def estimated_size(self) -> int:
@@ -63,21 +80,39 @@ class BundlePlan:
         packs = sum(pack.stored_size for pack in self.packs)
         models = sum(one.model.size + 2 * ALIGNMENT for one in self.models)
         models += sum(path.stat().st_size + 2 * ALIGNMENT for path in self.companions.values())
-        return packs + models + sum(map(len, (self.licenses or {}).values())) + 4 * ALIGNMENT
+        models += sum(one.source.stat().st_size + ALIGNMENT for one in self.prompts)
+        texts = sum(map(len, (self.licenses or {}).values())) + (len(self.icon[1]) if self.icon else 0)
+        return packs + models + texts + 4 * ALIGNMENT
 
 
-def write_bundle(plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None]) -> Manifest:
+@dataclass(frozen=True)
+class Apart:
+    """The file that the model is written to, empty and open for reading and writing; the name that it will have."""
+
+    file: io.FileIO
+    name: str
+
+
+def write_bundle(
+    plan: BundlePlan, output: io.FileIO, on_bytes: Callable[[int], None], apart: Apart | None = None
+) -> Manifest:
     """Write the bundle of ``plan`` into the empty ``output``, open for reading and writing; its manifest.
 
-    ``on_bytes`` is told the bytes written so far. Raises PackError for a damaged pack, BadModel for a model that
+    ``apart`` is for the one model of a bundle that is written as two files. ``on_bytes`` is told the bytes written so
+    far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
-    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes)
-    _add_models(writer, plan.models, on_bytes)
+    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes, plan.launcher)
+    beside: tuple[Beside, ...] = ()
+    if apart is None:
+        _add_models(writer, plan.models, on_bytes)
+    else:
+        beside = _write_apart(plan.models, apart, writer.position, on_bytes)
     _add_companions(writer, plan.companions, on_bytes)
-    # Apart from the model, so that opening the bundle reads no page of weights.
-    writer.align_header()
-    manifest = _manifest(plan, [launcher, *writer.parts], writer.packed)
+    add_prompts(writer, plan.prompts, on_bytes)
+    if plan.icon is not None:
+        writer.add_bytes(*plan.icon)
+    manifest = _manifest(plan, [launcher, *writer.parts], beside, writer.packed)
     finish(writer, manifest)
     on_bytes(output.tell())
     return manifest
@@ -89,9 +124,12 @@ def begin(
     stamp: int,
     output: io.FileIO,
     on_bytes: Callable[[int], None],
+    own_launcher: bytes | None = None,
 ) -> tuple[ArchiveWriter, Part]:
     """Write all that comes before the models: the writer that goes on from there, and the launcher."""
-    launcher = _write_launcher(packs, output)
+    data = own_launcher or _launcher_of(packs)
+    write_all(output, data)
+    launcher = Part(LAUNCHER_PART, 0, len(data), len(data), hashlib.sha256(data).hexdigest())
     writer = ArchiveWriter(output, stamp=stamp)
     _add_packs(writer, packs, licenses, on_bytes)
     return writer, launcher
@@ -104,13 +142,13 @@ def finish(writer: ArchiveWriter, manifest: Manifest) -> None:
     writer.finish(lambda directory: comment_of(manifest_bytes, directory))
 
 
-def _write_launcher(packs: Sequence[Pack], output: io.FileIO) -> Part:
-    (pack,) = packs  # one launcher for several targets is a format of its own
-    data = pack.read(LAUNCHER_NAME)
-    if not data:
-        raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
-    write_all(output, data)
-    return Part(LAUNCHER_PART, 0, len(data), len(data), pack.launcher.sha256)
+def _launcher_of(packs: Sequence[Pack]) -> bytes:
+    """The one pack's launcher, or one made of those of several."""
+    launchers = {pack.facts.target: pack.read(LAUNCHER_NAME) for pack in packs}
+    for pack in packs:
+        if not launchers[pack.facts.target]:
+            raise PackError(f"The pack {pack.path} has no launcher: delete it and build it again.")
+    return polyglot(launchers) if len(launchers) > 1 else next(iter(launchers.values()))
 
 
 def _add_packs(
@@ -151,6 +189,24 @@ def _add_models(writer: ArchiveWriter, models: Sequence[ModelFile], on_bytes: Ca
             raise _changed(one)
 
 
+def _write_apart(
+    models: Sequence[ModelFile], apart: Apart, start: int, on_bytes: Callable[[int], None]
+) -> tuple[Beside, ...]:
+    (one,) = models  # what does not fit into one file is one model
+    with open_raw(one.source) as source:
+        offset, size = one.span or Span(0, one.model.size)
+        try:
+            report = functools.partial(_report, on_bytes, start)
+            digests = copy_file(source, size, apart.file, 0, report, start=offset)
+        except SourceFault as error:
+            raise BadModel(f"The model {one.source} {error}: build again once it is whole.") from error
+    apart.file.seek(0)
+    first = apart.file.read(EDGE)
+    apart.file.seek(max(0, size - EDGE))
+    ends = hashlib.sha256(first + apart.file.read(EDGE)).hexdigest()
+    return (Beside(one.model.path, apart.name, size, digests.sha256, ends),)
+
+
 def _add_model(writer: ArchiveWriter, one: ModelFile, on_bytes: Callable[[int], None]) -> Part:
     """Stream one model, without hashing it where an earlier build has and it was not changed since."""
     with open_raw(one.source) as source:
@@ -181,24 +237,52 @@ def _add_companions(writer: ArchiveWriter, companions: Mapping[str, Path], on_by
                 raise BadModel(f"{file} {error}: build again once it is whole.") from error
 
 
+def add_prompts(writer: ArchiveWriter, prompts: Sequence[PromptFile], on_bytes: Callable[[int], None]) -> None:
+    """The stored prompts, behind all else but the manifest, which is written next.
+
+    They are not compressed: deflate takes 8 % off a state of 16-bit floats and 5 % off one of q8_0, and each start
+    would have to undo it (tests/benchmarks/stored_prompt.py).
+    """
+    # Each apart from what lies before, so that opening the bundle reads no page of weights.
+    writer.align_header()
+    for one in prompts:
+        with open_raw(one.source) as source:
+            writer.add_file(one.prompt.path, source, functools.partial(_report, on_bytes, writer.position))
+    writer.align_header()
+
+
+def named(prompts: Sequence[PromptFile], parts: Sequence[Part | Beside]) -> tuple[Prompt, ...]:
+    """What the manifest says of them; ``parts`` has the hash of the model that each is of."""
+    digests = {part.path: part.sha256 for part in parts}
+    return tuple(replace(one.prompt, model_sha256=digests[one.prompt.model]) for one in prompts)
+
+
 def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
     on_bytes(start + done)
 
 
-def _manifest(plan: BundlePlan, parts: Sequence[Part], packed: str) -> Manifest:
+def _manifest(plan: BundlePlan, parts: Sequence[Part], beside: tuple[Beside, ...], packed: str) -> Manifest:
+    targets = targets_of(plan.packs)
+    if plan.launcher is not None and len(targets) == 1:
+        own = Launcher(parts[0].size, parts[0].sha256)
+        targets = {name: replace(target, launcher=own) for name, target in targets.items()}
     return Manifest(
         format=FORMAT,
         solofile=__version__,
         llama_cpp=llama_cpp_of(plan.packs),
         name=plan.name,
         title=plan.title,
-        targets=targets_of(plan.packs),
+        targets=targets,
         models=tuple(one.model for one in plan.models),
         default_model=plan.default_model,
         system_prompt=plan.system_prompt,
         arguments=plan.arguments,
         parts=tuple(parts),
         packed=packed,
+        icon=plan.icon[0] if plan.icon else None,
+        greeting=plan.greeting,
+        prompts=named(plan.prompts, (*parts, *beside)),
+        beside=beside,
     )
 
 

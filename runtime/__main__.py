@@ -33,6 +33,10 @@ def _child() -> int:
         from solofile.runtime import pdf_child
 
         return pdf_child.main()
+    if os.environ["SOLOFILE_CHILD"] == "prompt":
+        from solofile.runtime import prompt_child
+
+        return prompt_child.main()
     from solofile.runtime import probing
 
     return probing.child_main()

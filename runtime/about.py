@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.manifest import Model
     from solofile.runtime.options import Given
+    from solofile.runtime.server_settings import Icon
+    from solofile.runtime.which_model import Picked
 
 SAMPLING = {
     "temperature": ("--temp", 0.8),
@@ -28,6 +30,9 @@ SAMPLING = {
 
 _RANDOM_SEED = 0xFFFFFFFF
 
+_ICON_KINDS = {"png": "image/png", "ico": "image/x-icon", "svg": "image/svg+xml; charset=utf-8"}
+_ICON_LIMIT = 1 << 20
+
 _INTEGRITY = {
     "state": "partly checked",
     "detail": "The directory and the manifest are as they were built; --verify compares every byte of the parts.",
@@ -42,7 +47,7 @@ def facts(bundle: Bundle, default_model: str, given: tuple[Given, ...], **more: 
     running = next(model for model in manifest.models if model.path == default_model)
     return {
         "digest": hashlib.sha256(bundle.manifest_bytes).hexdigest(),
-        "greeting": None,
+        "greeting": manifest.greeting,
         "models": [_model(model) for model in manifest.models],
         "model": running.name,
         "size": running.size,
@@ -53,8 +58,27 @@ def facts(bundle: Bundle, default_model: str, given: tuple[Given, ...], **more: 
     }
 
 
+def icon(bundle: Bundle) -> Icon | None:
+    """The bundle's own icon. Raises DamagedBundle."""
+    path = bundle.manifest.icon
+    if path is None:
+        return None
+    from solofile.runtime.server_settings import Icon
+
+    kind = _ICON_KINDS.get(path.rpartition(".")[2], "application/octet-stream")
+    return Icon(bundle.read(path, limit=_ICON_LIMIT), kind, f'"{bundle.part(path).sha256[:32]}"')
+
+
+def models(picked: Picked) -> list[dict[str, Any]]:
+    """The bundle's models with what each needs of the memory, in bytes, for so many tokens, and whether that fits."""
+    return [
+        {**_model(one.model), "needs": one.needs, "needs_context": one.estimate.context, "fits": one.fits}
+        for one in picked.verdicts
+    ]
+
+
 def _model(model: Model) -> dict[str, Any]:
-    names = ("name", "architecture", "parameters", "quantization", "context_length", "license", "size")
+    names = ("name", "title", "architecture", "parameters", "quantization", "context_length", "license", "size")
     return {name: getattr(model, name) for name in names}
 
 

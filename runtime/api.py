@@ -12,11 +12,12 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 # isort: split
 from flask import Blueprint, Response, request
 from solofile.runtime import engine_api
-from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, disabled_body
+from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, disabled_body, error_body
 
 if TYPE_CHECKING:
     from solofile.runtime.engine_api import Call, Engine
     from solofile.runtime.server_settings import ServerSettings
+    from solofile.runtime.several import Several
 
 _CHAT = ("/chat/completions", "/v1/chat/completions")
 
@@ -67,12 +68,23 @@ DISABLED: tuple[str, ...] = ("/cors-proxy", "/tools")
 _SECRET_FIELDS = frozenset({"authorization", "x-api-key", "cookie"})
 
 
-def make_blueprint(engine: Engine, settings: ServerSettings) -> Blueprint:
-    """Every route of llama-server."""
+_LISTS = frozenset({"/models", "/v1/models"})
+
+
+def make_blueprint(engine: Engine, settings: ServerSettings, several: Several | None = None) -> Blueprint:
+    """Every route of llama-server; with ``several`` models requests may name one, as for its router."""
     group = Blueprint("api", __name__, url_prefix=settings.api_prefix or None)
 
     def forward(**_values: str) -> Response:
-        return answer(engine.call(to_engine(len(settings.api_prefix))))
+        asked = to_engine(len(settings.api_prefix))
+        if several is None:
+            return answer(engine.call(asked))
+        if asked.method == "POST" and (refusal := several.asked(asked.path, asked.body)):
+            return Response(error_body(400, refusal), 400, content_type=JSON_TYPE)
+        response = answer(engine.call(asked))
+        if asked.path in _LISTS and response.status_code == 200:
+            response.set_data(several.listed(response.get_data()))
+        return response
 
     def disabled() -> Response:
         return Response(disabled_body(), 403, content_type=JSON_TYPE)

@@ -33,6 +33,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 if TYPE_CHECKING:
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.server_settings import About, ServerSettings
+    from solofile.runtime.several import Several
 
 MAX_FORM_PARTS = 1024
 """Parts of a multipart form, as in llama-server."""
@@ -53,8 +54,14 @@ class App(Flask):
     request_class = InMemoryRequest
 
 
-def create_app(engine: Engine, settings: ServerSettings, about: About, control: Control | None = None) -> Flask:
-    """The app for ``engine``; it starts nothing and stops nothing, but asks ``control`` to where the page may."""
+def create_app(
+    engine: Engine, settings: ServerSettings, about: About, control: Control | None = None,
+    several: Several | None = None,
+) -> Flask:  # fmt: skip
+    """The app for ``engine``; it starts nothing and stops nothing, but asks ``control`` to where the page may.
+
+    ``several`` is None for a bundle of one model.
+    """
     control = control or Control()
     status = health.Status(engine, about, control)
     app = App(__name__, static_folder=None, root_path=".", instance_path="/")
@@ -64,9 +71,9 @@ def create_app(engine: Engine, settings: ServerSettings, about: About, control: 
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.register_blueprint(health.make_blueprint(engine, settings, status))
-    app.register_blueprint(api.make_blueprint(engine, settings))
-    app.register_blueprint(page_api.make_blueprint(engine, settings, about, control, status))
-    app.register_blueprint(page.make_blueprint(settings))
+    app.register_blueprint(api.make_blueprint(engine, settings, several))
+    app.register_blueprint(page_api.make_blueprint(engine, settings, about, control, status, several))
+    app.register_blueprint(page.make_blueprint(settings, about.icon))
     _check_every_request(app, engine, settings)
     _answer_errors(app)
     return app

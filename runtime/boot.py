@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solofile.runtime import core_words, fitting, selection
+from solofile.runtime import core_words, fitting, projector, selection
 from solofile.runtime.cache import MODELS
 from solofile.runtime.errors import InputError
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from solofile.runtime.watchdog import Guard
 else:
     from solofile.runtime.record import NamedTuple
+
+RESUME = "SOLOFILE_RESUME"
+"""What is handed over to a process that replaces itself (handover.py), as JSON. It names the process, so that nobody
+who starts one can make it up."""
 
 
 class Started(NamedTuple):
@@ -75,6 +79,7 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     from solofile.runtime.hardware import describe
 
     place = selection.find_place(bundle, environ)
+    launch, digest, lock = projector.placed(launch, place, say)
     selected, found, guard = decide(launch, place, environ, say)
     ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
@@ -83,16 +88,21 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
         selected = selected._replace(ground=ground)
     reading = followup.plan_reading(ground, libraries, say)
     calibrate = followup.calibration(launch, selected)
+    prompts = followup.stored_prompts(launch, selected, say)
     engine = LlamaEngine.start(
         place.native, libraries, core_words.arguments(launch, selected), [ground.member, *ground.companions],
         launch.log_level, read_first=[ground.member.name] if reading is not None else (), calibrate=calibrate,
+        stored_prompts=prompts is not None,
     )  # fmt: skip
     if guard is not None:
         guard.engine = engine
+    if prompts is not None:
+        followup.restore(prompts, selected, engine, say)
     followup.begin(launch, selected, engine, reading, say, calibrates=bool(calibrate))
     pack = bundle.manifest.targets[ground.machine.target].pack
-    in_use = frozenset({pack, bundle.part(launch.model).sha256, *(library.parent.name for library in libraries)})
-    locks = [*(lock for _, lock in found), copy.lock if copy is not None else None]
+    digests = {pack, digest, bundle.part(launch.model).sha256}
+    in_use = frozenset({*digests, *(library.parent.name for library in libraries)})
+    locks = [lock, *(lock for _, lock in found), copy.lock if copy is not None else None]
     held = tuple(lock for lock in locks if lock is not None)
     return Started(engine, selected.choice, held, in_use, describe(ground.machine))
 

@@ -7,8 +7,10 @@ from ctypes import POINTER, c_char, c_char_p, c_float, c_int, c_size_t, c_uint64
 from pathlib import Path
 
 from solofile.runtime.errors import EngineError
+from solofile.runtime.hardware import target
+from solofile.runtime.library_names import library_file
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 TEXT_SIZE = 4096  # bytes of a message buffer, the closing zero included
 
 LOADING, READY, FAILED, STOPPED = range(4)
@@ -27,6 +29,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "sf_estimate": (c_size_t, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
     "sf_calibration_ask": (None, [c_char_p]),
     "sf_read_first": (c_int, [c_char_p]),
+    "sf_prompts_ask": (None, []),
     "sf_member_resident": (c_int, [c_char_p, POINTER(c_uint64)]),
     "sf_engine_start": (c_void_p, [c_int, POINTER(c_char_p), POINTER(c_char), c_size_t]),
     "sf_engine_state": (c_int, [c_void_p, POINTER(c_float), POINTER(c_char), c_size_t]),
@@ -34,6 +37,8 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "sf_engine_reading": (c_int, [c_void_p, POINTER(c_uint64), POINTER(c_uint64)]),
     "sf_engine_busy": (c_int, [c_void_p, POINTER(c_uint64)]),
     "sf_calibration": (c_size_t, [c_void_p, POINTER(c_char), c_size_t]),
+    "sf_prompts_give": (None, [c_void_p, c_int, POINTER(c_char_p)]),
+    "sf_prompts": (c_size_t, [c_void_p, POINTER(c_char), c_size_t]),
     "sf_engine_stop": (c_int, [c_void_p, c_int]),
     "sf_engine_free": (None, [c_void_p]),
     "sf_call_new": (c_void_p, [c_void_p, c_char_p, c_char_p, c_char_p, c_char_p, c_size_t]),
@@ -48,7 +53,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
 }
 
 # In the order in which they need each other.
-LIBRARIES = ("libggml-base.so", "libggml.so", "libllama.so")
+LIBRARIES = ("ggml-base", "ggml", "llama")
 
 
 def load(native_dir: Path) -> ctypes.CDLL:
@@ -60,7 +65,7 @@ def load(native_dir: Path) -> ctypes.CDLL:
     Raises EngineError when a library is missing, does not load, or has another interface.
     """
     try:
-        for name in LIBRARIES:
+        for name in (library_file(name, target()) for name in LIBRARIES):
             library = ctypes.CDLL(str(native_dir / name))
     except OSError as error:
         raise EngineError(f"The native library {name} did not load ({error}): copy the bundle again.") from error

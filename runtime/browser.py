@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +52,7 @@ def open_page(
     if not has_desktop(environ, platform):
         return False
     if platform == "win32":
-        return _start_file(url, say)
+        return _show_on_windows(url, clean_environment(environ), say)
     commands = openers(platform)
     if not commands:
         say(_failure(url))
@@ -67,15 +66,13 @@ def open_page(
     return True
 
 
-def _start_file(url: str, say: Say) -> bool:
-    """Windows' own way, as a double-click on a link goes."""
-    start: Callable[[str], None] = os.startfile  # type: ignore[attr-defined]
-    try:
-        start(url)
-    except OSError:
+def _show_on_windows(url: str, environ: Mapping[str, str], say: Say) -> bool:
+    from solofile.runtime import windows_calls
+
+    shown = windows_calls.show_url(url, environ)
+    if not shown:
         say(_failure(url))
-        return False
-    return True
+    return shown
 
 
 def _try(commands: Sequence[Sequence[str]], url: str, environ: Mapping[str, str], say: Say) -> None:

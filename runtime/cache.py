@@ -1,10 +1,10 @@
 """The runtime's share of the cache: the libraries that are unpacked, and the removal of what nobody uses.
 
 The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has checked whose it is. Layout:
-``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (what --local-copy keeps, see
-localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are read-only once they
-are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in ``drivers/``
-(gpu_environment.py), for which they answer themselves.
+``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (projectors, projector.py, and what
+--local-copy keeps, localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are
+read-only once they are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in
+``drivers/`` (gpu_environment.py), for which they answer themselves.
 """
 
 from __future__ import annotations
@@ -44,12 +44,19 @@ class Wanted(NamedTuple):
 def ensure_library(
     cache: Path, wanted: Wanted, chunks: Callable[[], Iterable[bytes]], say: Say
 ) -> tuple[Path, Lock | None]:
-    """Return the path of the library, unpacked from ``chunks`` where it is not there or damaged, and its lock.
+    """Return the path of the library, unpacked where need be, and its lock: see `ensure_file`."""
+    return ensure_file(cache, "kernels", wanted, chunks, say)
 
-    Keep the lock as long as the library is in use; there is none where the folder cannot be written but holds the
-    library already. Raises CacheError when it would have to be written and cannot.
+
+def ensure_file(
+    cache: Path, store: str, wanted: Wanted, chunks: Callable[[], Iterable[bytes]], say: Say
+) -> tuple[Path, Lock | None]:
+    """Return the path of the file, unpacked from ``chunks`` where it is not there or damaged, and its lock.
+
+    Keep the lock as long as the file is in use; there is none where the folder cannot be written but holds the
+    file already. Raises CacheError when it would have to be written and cannot.
     """
-    folder = cache / "kernels" / wanted.sha256
+    folder = cache / store / wanted.sha256
     path = folder / wanted.name
     try:
         folder.parent.mkdir(mode=0o700, exist_ok=True)
@@ -133,6 +140,8 @@ def remove_tree(path: Path) -> int:
     """
     if path.is_symlink() or not path.is_dir():
         size = path.lstat().st_size if path.is_file() else 0
+        if os.name == "nt" and path.is_file():
+            path.chmod(0o600)  # Windows does not remove what is read-only
         path.unlink(missing_ok=True)
         return size
     path.chmod(0o700)

@@ -197,9 +197,11 @@ def _print(answer: Answer, printer: Printer) -> None:
 
 
 def start(
-    engine: Engine, title: str, system_prompt: str | None, out: TextIO, *, template: bool, history: Path | None = None
-) -> None:
-    """Wait for the model, greet, and converse; what is typed on a terminal is kept in the file ``history``, if any.
+    engine: Engine, title: str, system_prompt: str | None, out: TextIO, *, template: bool, history: Path | None = None,
+    greeting: str | None = None,
+) -> None:  # fmt: skip
+    """Wait for the model, greet, and converse; what is typed on a terminal is kept in the file ``history``, if any;
+    a terminal shows the bundle's ``greeting`` first.
 
     Raises EngineError when the model cannot be loaded or the engine ends on its own.
     """
@@ -207,7 +209,7 @@ def start(
     if sys.stdin.isatty() and out.isatty():
         from solofile.runtime import chat_terminal
 
-        chat_terminal.converse(chat, title, out, history, os.environ)
+        chat_terminal.converse(chat, title, out, history, os.environ, greeting)
         return
     wait_ready(engine)
     if not template:

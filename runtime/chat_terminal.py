@@ -36,7 +36,9 @@ KEPT_BYTES = 1 << 20
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
-def converse(chat: Chat, title: str, out: TextIO, history: Path | None, environ: Mapping[str, str]) -> None:
+def converse(
+    chat: Chat, title: str, out: TextIO, history: Path | None, environ: Mapping[str, str], greeting: str | None = None
+) -> None:
     """Wait for the model and converse. Raises EngineError when it cannot be loaded or the engine ends on its own."""
     dumb = environ.get("TERM", "") in ("", "dumb") and sys.platform != "win32"
     color = has_color(environ, dumb=dumb)
@@ -50,6 +52,8 @@ def converse(chat: Chat, title: str, out: TextIO, history: Path | None, environ:
     commands = Commands(chat, tell)
     read = plain_reader(out) if dumb else editor(chat, commands, history, tell)
     tell(f"{title}: /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.")
+    for line in (greeting or "").splitlines():
+        tell(line)
     wait_ready(chat.engine)
     commands.context = chat.context_size()
     if not chat.template:

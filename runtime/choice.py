@@ -57,7 +57,7 @@ def choose(
     threads, threads_batch, thread_decisions = choose_work.threads(machine, wishes, calibration)
     batch, ubatch, batches = choose_work.batches(path, wishes, known)
     context, context_decision = choose_memory.context(model, wishes)
-    flash, flash_decision = choose_work.flash(path, context or model.context_length or 0, wishes, known)
+    flash, flash_decision = choose_work.flash(path, context or model.context_length or 0, wishes, known, offer.flash)
     cache_ram, cache = choose_memory.prompt_cache(machine, model, wishes, known)
     load_mode, loading = choose_memory.load_mode(model, wishes, lockable)
     numa, nodes = choose_memory.numa(machine, wishes)

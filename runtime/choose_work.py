@@ -140,16 +140,19 @@ def _at_once(path: KernelPath, known: Known) -> tuple[int, str, Losers]:
     return UBATCH, "llama.cpp's own", ((f"{BATCH}", f"{spare}: {rates}"),)
 
 
-def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known) -> tuple[str, Decision]:
+def flash(path: KernelPath, tokens: int, wishes: Wishes, known: Known, stored: str = "") -> tuple[str, Decision]:
     """Flash attention: ``auto`` lets llama.cpp turn it on wherever the device that holds a layer can do it.
 
-    ``tokens`` of context, 0 where nobody knows.
+    ``tokens`` of context, 0 where nobody knows; ``stored``: what the bundle's stored prompt was made with.
     """
     if wishes.flash is not None:
         return wishes.flash, Decision("flash attention", wishes.flash, f"it was asked for with -fa {wishes.flash}")
     if path.is_software and not _needs_flash(tokens, wishes):
         lost = (("auto", "its driver takes minutes to compile it for a CPU, at the first prompt"),)
         return "off", Decision("flash attention", "off", f"{path.device} computes on the CPU", lost)
+    if stored:
+        lost = (("on" if stored == "off" else "off", "would have the stored prompt computed anew"),)
+        return stored, Decision("flash attention", stored, "the stored prompt was made with it so", lost)
     key = path.gpu_key or path.cpu_key
     outcome = known.probes.get(key)
     work = measured.thorough(outcome)

@@ -18,7 +18,7 @@ from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
 
 if TYPE_CHECKING:
-    from solofile.runtime import serving
+    from solofile.runtime import memory, serving
 
 
 class Command(NamedTuple):
@@ -35,7 +35,7 @@ class Command(NamedTuple):
 
     def launch(self, bundle: Bundle | None = None) -> settings.Launch:
         """What to do, with the bundle's defaults if there is one."""
-        return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ)
+        return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ, _room)
 
     @property
     def cache(self) -> Path:
@@ -46,6 +46,13 @@ class Command(NamedTuple):
         """Print a line of output at once."""
         self.out.write(line + "\n")
         self.out.flush()
+
+
+def _room() -> memory.Room:
+    """The memory that a model may take here."""
+    from solofile.runtime import fitting, hardware
+
+    return fitting.room(hardware.detect())
 
 
 def main(
@@ -80,9 +87,16 @@ def _serve(command: Command) -> int:
     launch = command.launch(bundle)
     if launch.mode == settings.PAGE:
         return _page(command, launch, bundle)
-    started = command.start(launch, bundle, command.environ, console.say)
+    _say_model(launch)
+    resumed = _host(command, launch, bundle) if boot.RESUME in command.environ else None
+    try:
+        started = command.start(launch, bundle, command.environ, console.say)
+    except SolofileError as error:
+        if resumed is None or not resumed.resumed:
+            raise
+        return resumed.show_failure(error)  # who changed the model can change it back
     console.say(started.sentence)
-    return _host(command, launch, bundle).run(started)
+    return (resumed or _host(command, launch, bundle)).run(started)
 
 
 def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
@@ -90,6 +104,7 @@ def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
     host = _host(command, launch, bundle)
     if not host.find_place(command.words):
         return 0
+    _say_model(launch)
     try:
         started = command.start(launch, bundle, command.environ, console.say)
     except SolofileError as error:
@@ -104,11 +119,19 @@ def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
 def _host(command: Command, launch: settings.Launch, bundle: Bundle) -> serving.Host:
     from solofile.runtime import serving
 
-    return serving.Host(launch, bundle, command.cache, command.environ, command.show, console.say)
+    world = (command.cache, command.environ, command.show, console.say)
+    return serving.Host(launch, bundle, *world, command.words)
+
+
+def _say_model(launch: settings.Launch) -> None:
+    if launch.picked is not None:
+        console.say(launch.picked.sentence)
 
 
 def _remark(launch: settings.Launch, started: boot.Started) -> None:
     """Where only an answer is wanted: nothing but what is not as the user would expect."""
+    if launch.log_level:
+        _say_model(launch)
     sentence = started.sentence if launch.log_level else started.choice.note
     if sentence:
         console.say(sentence)
@@ -125,7 +148,10 @@ def _chat(command: Command) -> int:
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
     history = command.cache / "state" / "chat-history" if launch.history else None
-    chat.start(started.engine, title, launch.system_prompt, command.out, template=template, history=history)
+    chat.start(
+        started.engine, title, launch.system_prompt, command.out, template=template, history=history,
+        greeting=bundle.manifest.greeting,
+    )  # fmt: skip
     return 0
 
 
@@ -151,6 +177,7 @@ def _bench(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
+    _say_model(launch)
     if launch.compare:
         return _compare(command, launch, bundle, out)
     started = command.start(launch, bundle, command.environ, console.say)
@@ -165,9 +192,10 @@ def _bench(command: Command) -> int:
 
 def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: TextIO) -> int:
     """No engine here: it would compute beside those that are compared."""
-    from solofile.runtime import compare, kernels
+    from solofile.runtime import compare, kernels, projector
 
     place = selection.find_place(bundle, command.environ)
+    launch = projector.placed(launch, place, console.say).launch
     decided = boot.decide(launch, place, command.environ, console.say)
     if decided.guard is not None:
         decided.guard.dismiss()  # from here on children compute, each with its own
@@ -180,6 +208,8 @@ def _compare(command: Command, launch: settings.Launch, bundle: Bundle, out: Tex
     repacks = chosen.of("repack").value != "nothing to repack"
     every = compare.candidates(first, able, counts, repacks=repacks)
     words = compare.kept_words(command.words)
+    if launch.picked is not None:
+        words += ["--use", launch.picked.model.name]  # all candidates compute with the same
     compare.compare(
         every, rejected, words, out, environ=command.environ, as_json=launch.json, say=console.say,
         features=machine.features,
@@ -226,7 +256,7 @@ def _cache_clear(command: Command) -> int:
 def _help(command: Command) -> int:
     from solofile.runtime import help as help_text
 
-    name = command.environ.get("SOLOFILE_BUNDLE", "").rpartition("/")[2] or "model.exe"
+    name = Path(command.environ.get("SOLOFILE_BUNDLE", "")).name or "model.exe"
     command.out.write(help_text.text(name))
     return 0
 

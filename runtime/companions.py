@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solofile.runtime import options
@@ -27,7 +26,7 @@ def companions(bundle: Bundle, words: Sequence[str]) -> tuple[Member, ...]:
         for name in names_in(one.option.key, one.values[0]):
             if name.startswith(FOLDERS) and name in bundle.parts:
                 part = bundle.part(name)
-                found[name] = Member(name, Path(bundle.path), bundle.data_offset(part), part.size)
+                found[name] = Member(name, *bundle.place(part), part.size)
     return tuple(found.values())
 
 

@@ -40,7 +40,7 @@ def claim_stdout() -> TextIO:
             os.dup2(2, 1)
     except OSError:  # it was closed by whoever started us
         ours = os.open(os.devnull, os.O_WRONLY)
-    return open(ours, "w", encoding="utf-8", errors="replace")  # noqa: PTH123 - a descriptor, open to the end
+    return open(ours, "w", encoding="utf-8", errors="replace", newline="\n")  # noqa: PTH123 - open to the end
 
 
 def say(sentence: str) -> None:

@@ -10,8 +10,10 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 
+from solofile.runtime import authenticode, beside
 from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
 from solofile.runtime.layout import (
@@ -38,7 +40,8 @@ CHUNK = 1 << 20
 class Bundle:
     """An open bundle: ``manifest``, ``parts`` and ``members`` by path, in file order, and the bytes of each part.
 
-    ``digest`` is the one in the file's comment: it stands for the whole file.
+    ``digest`` is the one in the file's comment: it stands for the whole file. ``certificates`` is where a signature for
+    Windows lies, None where there is none.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Bundle:
         manifest: Manifest,
         manifest_bytes: bytes,
         digest: str,
+        certificates: authenticode.Table | None = None,
     ) -> None:
         self.path = path
         self.digest = digest
@@ -56,7 +60,9 @@ class Bundle:
         self.manifest = manifest
         self.manifest_bytes = manifest_bytes
         self.members = MappingProxyType(dict(members))
-        self.parts = MappingProxyType({part.path: part for part in manifest.parts})
+        self.parts = MappingProxyType({part.path: part for part in (*manifest.parts, *beside.parts(manifest))})
+        self._beside = {one.path: one for one in manifest.beside}
+        self.certificates = certificates
         self._descriptor = descriptor
 
     @classmethod
@@ -93,8 +99,12 @@ class Bundle:
         ``on_packed`` is given the bytes of a deflated part as they lie in the file.
         """
         found = self.part(part)
+        if found.path in self._beside:
+            return self._verified(found, beside.chunks(self.path, self._beside[found.path]))
         if found.path == LAUNCHER_PART:
             chunks: Iterator[bytes] = self._stored_bytes(found.path, found.offset, found.stored)
+            if self.certificates is not None:
+                chunks = authenticode.unsigned(self.certificates, chunks)
         else:
             member = self._checked(found.path)
             chunks = self._stored_bytes(found.path, member.data_offset, member.stored)
@@ -106,6 +116,13 @@ class Bundle:
         """Offset in the file of a part's first byte, its local header checked; what is mapped in place starts here."""
         found = self.part(part)
         return 0 if found.path == LAUNCHER_PART else self._checked(found.path).data_offset
+
+    def place(self, part: str | Part) -> tuple[Path, int]:
+        """The file in which a part lies as it is, and the offset of its first byte there."""
+        found = self.part(part)
+        if found.path in self._beside:
+            return beside.place(self.path, self._beside[found.path]), 0
+        return Path(self.path), self.data_offset(found)
 
     def part(self, part: str | Part) -> Part:
         """The part of that path, or UnknownName with the nearest."""
@@ -123,6 +140,10 @@ class Bundle:
     def whole_file(self) -> Iterator[bytes]:
         """All bytes of the file, unchecked, in chunks of at most 1 MiB."""
         return self._stored_bytes("the file", 0, self.file_size)
+
+    def bytes_at(self, offset: int, length: int) -> Iterator[bytes]:
+        """Bytes of the file as they are, in chunks of at most 1 MiB."""
+        return self._stored_bytes("the file", offset, length)
 
     def read_in_order(self) -> None:
         """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
@@ -202,8 +223,13 @@ def _told(chunks: Iterator[bytes], listener: Callable[[bytes], object]) -> Itera
 def _open(path: str, descriptor: int) -> Bundle:
     # Without this the kernel reads ahead around the directory, into the pages of the model that lies before it.
     _advise(descriptor, "POSIX_FADV_RANDOM")
-    file_size = os.fstat(descriptor).st_size
-    tail = _read_at(descriptor, TAIL_SIZE, max(0, file_size - TAIL_SIZE))
+    size = os.fstat(descriptor).st_size
+    tail = _read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE))
+    certificates = None
+    if not tail.startswith(b"PK\6\6"):
+        certificates = authenticode.find(_read_at(descriptor, authenticode.HEADER, 0), size)
+        if certificates is not None:
+            size, tail = _end_before(descriptor, certificates)
     check_version(path, tail)
     if not tail.startswith(b"PK\6\6"):
         raise DamagedBundle(
@@ -211,7 +237,7 @@ def _open(path: str, descriptor: int) -> Bundle:
             "copy or download it again."
         )
     try:
-        end = parse_end(tail, file_size)
+        end = parse_end(tail, size)
         directory = _read_at(descriptor, end.directory_size, end.directory_offset)
         members = parse_directory(directory, end)
     except ArchiveError as error:
@@ -223,8 +249,17 @@ def _open(path: str, descriptor: int) -> Bundle:
     check_roots(path, members)
     check_parts(path, members, manifest)
     check_models(path, manifest, by_path)
+    beside.check(path, manifest)
     digest = end.comment[len(COMMENT_PREFIX) :].decode()
-    return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest)
+    return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest, certificates)
+
+
+def _end_before(descriptor: int, certificates: authenticode.Table) -> tuple[int, bytes]:
+    """Where the archive of a signed file ends, and its last bytes; they are followed by few zeros at most."""
+    length = min(TAIL_SIZE + authenticode.PADDING, certificates.offset)
+    raw = _read_at(descriptor, length, certificates.offset - length)
+    kept = raw[: -authenticode.PADDING] + raw[-authenticode.PADDING :].rstrip(b"\0")
+    return certificates.offset - len(raw) + len(kept), kept[-TAIL_SIZE:]
 
 
 def _read_manifest(path: str, descriptor: int, member: Member) -> bytes:

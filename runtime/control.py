@@ -1,4 +1,5 @@
-"""The end of a program that serves, as the page's Quit or the absence of a page asks for it; its proof of identity.
+"""The end of a program that serves, as the page's Quit, its choice of another model or its absence asks for it, and the
+program's proof of identity.
 
 The main thread waits for it (serving.py); routes ask for it from theirs.
 """
@@ -10,11 +11,14 @@ from collections.abc import Callable
 
 
 class Control:
-    """What the page may ask of the program. ``can_quit``: may it end it?"""
+    """What the page may ask of the program. ``can_quit``: may it end it? ``can_switch``: may it change the model?"""
 
-    def __init__(self, *, can_quit: bool = False, secret: str = "") -> None:
+    def __init__(self, *, can_quit: bool = False, can_switch: bool = False, secret: str = "") -> None:
         """``secret`` is known to this user's programs alone (instance.py); without one nothing is proven."""
         self.can_quit = can_quit
+        self.can_switch = can_switch
+        self.next_model = ""
+        """The model that is to run after the end; empty where it is one."""
         self.secret = secret
         self.reason = ""
         self._asked = threading.Event()
@@ -36,6 +40,12 @@ class Control:
             self._asked.set()
             for tell in self._on_end:
                 tell()
+
+    def switch(self, model: str) -> None:
+        """Ask for the end of this model and the start of another one."""
+        if not self._asked.is_set():
+            self.next_model = model
+            self.end(f"Changing to the model {model}.")
 
     def wait(self, timeout: float) -> bool:
         """Wait for that; whether it was asked for."""

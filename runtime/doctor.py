@@ -14,7 +14,8 @@ could not be found out is ``{"error": sentence}``:
                 "decisions": [{"part", "value", "reason", "losers": [{"value", "reason"}]}],
                 "calibration": {sf_calibration's result, "path", "date"} or null,
                 "probes": {key: {"status", "detail", "result", "date"}}, "crashes": {key: sentence},
-                "memory": {memory.table} or error, "notes": [sentences]},
+                "memory": {memory.table} or error, "notes": [sentences],
+                "prompts": [{"path", "tokens", "kernel": that made it, "reason": why it is not used, or empty}]},
      "bundle": {"path", "size", "name", "title", "built_by", "llama_cpp", "targets": {name: oldest system},
                 "kernels": {target: [variants]}, "gpus": {target: {backend: manifest.Gpu}}, "models": [manifest.Model],
                 "default_model", "arguments"},
@@ -32,13 +33,25 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from solofile.runtime import boot, cache, console, doctor_text, fitting, hardware, hardware_report, memory, selection
+from solofile.runtime import (
+    boot,
+    cache,
+    console,
+    doctor_text,
+    fitting,
+    hardware,
+    hardware_report,
+    localcopy,
+    memory,
+    projector,
+    selection,
+)
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.hardware import Hardware
 from solofile.runtime.memory import Fit
 from solofile.runtime.selection import Selection
-from solofile.runtime.settings import Launch
+from solofile.runtime.settings import SERVER, Launch
 from solofile.runtime.version import __version__
 
 FORMAT = 1
@@ -90,6 +103,7 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         notes.append(sentence)
         console.say(sentence)  # a first look at a GPU takes seconds
 
+    launch, _, lock = projector.placed(launch, place, say)
     ground = selection.survey(launch, place, environ)
     selected = selection.select(ground, say)
     os.environ.update(selected.choice.path.environment)  # as a start does, before a library reads it
@@ -97,16 +111,36 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         selected, fit, table = _fitted(launch, selected, say)
     except (SolofileError, OSError) as error:
         fit, table = None, {"error": str(error)}
+    if lock is not None:
+        lock.close()
     known = selected.ground.known
+    report = selected.choice.report()
+    if launch.picked is not None:
+        report["decisions"] = [launch.picked.report(), *report["decisions"]]
     return {
-        **selected.choice.report(),
+        **report,
         "refused": fit.refusal if fit is not None else "",
         "calibration": known.calibration,
         "probes": {key: one._asdict() for key, one in known.probes.items()},
         "crashes": dict(known.crashes),
         "memory": table,
         "notes": notes,
+        "prompts": _prompts(launch, place.bundle, selected),
     }
+
+
+def _prompts(launch: Launch, bundle: Bundle, selected: Selection) -> list[Report]:
+    """The stored prompts of the bundle, each with the reason for which a server would not use it, empty if it would."""
+    if not bundle.manifest.prompts:
+        return []
+    from solofile.runtime import prompt_restore
+
+    found = prompt_restore.plan(launch._replace(mode=SERVER), bundle, selected.choice)
+    reasons = dict(found.refused)
+    return [
+        {"path": one.path, "tokens": one.tokens, "kernel": one.kernel, "reason": reasons.get(one.path, "")}
+        for one in bundle.manifest.prompts
+    ]
 
 
 def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> tuple[Selection, Fit | None, Report]:
@@ -154,12 +188,11 @@ def _bundle(bundle: Bundle) -> Report:
 
 
 def _cache(folder: Path) -> Report:
-    found = os.statvfs(folder) if hasattr(os, "statvfs") else None
     state = folder / "state"
     return {
         "path": str(folder),
         "writable": os.access(folder, os.W_OK),
-        "free": found.f_bavail * found.f_frsize if found else None,
+        "free": localcopy.free_bytes(folder),
         "folders": [
             {"path": str(entry.path), "size": _size(entry.path), "unfinished": entry.leftover}
             for entry in cache.entries(folder)

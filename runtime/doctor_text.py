@@ -12,9 +12,9 @@ from solofile.runtime.memory_text import size_text
 from solofile.runtime.text_columns import block, columns, joined, marked
 
 _PARTS = {
-    "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU", "threads": "threads",
-    "threads for prompts": "for prompts", "batch": "batch", "flash attention": "attention", "context": "context",
-    "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA",
+    "model": "model", "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU",
+    "threads": "threads", "threads for prompts": "for prompts", "batch": "batch", "flash attention": "attention",
+    "context": "context", "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA",
 }  # fmt: skip
 """The parts of a choice in the order in which they are shown, and what people read there."""
 
@@ -103,6 +103,7 @@ def _caches(caches: Sequence[Report]) -> str:
 def choice_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
     """The choice, and what was measured for it."""
     yield from part_rows(choice)
+    yield from prompt_rows(choice)
     if choice.get("decisions"):
         yield "measured", *measured_words(choice)
 
@@ -116,6 +117,16 @@ def part_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
             continue
         below = part == "gpu" and one["losers"] and one["value"] == "none"
         yield name, _value(part, one["value"], choice["path"]), "why not is said below" if below else one["reason"]
+
+
+def prompt_rows(choice: Report) -> Iterator[tuple[str, str, str]]:
+    """The stored prompts."""
+    for one in choice.get("prompts", ()):
+        name = one["path"].rpartition("/")[2].removesuffix(".kv")
+        if one["reason"]:
+            yield "stored prompt", f"{name}: not used", one["reason"]
+        else:
+            yield "stored prompt", f"{name}: {one['tokens']} tokens", f"read when it was built, on {one['kernel']}"
 
 
 def _value(part: str, value: str, path: Report) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from solofile.runtime import kernels
 
-_PARTS = ("gpu", "repack", "threads", "threads for prompts", "flash attention", "context", "NUMA")
+_PARTS = ("model", "gpu", "repack", "threads", "threads for prompts", "flash attention", "context", "NUMA")
 """Parts of a choice of which those that lost are worth a line; --json has all of them."""
 
 Report = Mapping[str, Any]
@@ -49,7 +49,9 @@ def _title(part: str, value: str) -> str:
         return "repacking" if value == "on" else "no repacking"
     if part in ("threads", "threads for prompts"):
         return f"{value} thread{'' if value == '1' else 's'}" + (" for prompts" if part != "threads" else "")
-    return {"gpu": value, "flash attention": f"flash {value}", "NUMA": f"NUMA {value}"}.get(part, f"{part} {value}")
+    if part in ("model", "gpu"):
+        return value
+    return {"flash attention": f"flash {value}", "NUMA": f"NUMA {value}"}.get(part, f"{part} {value}")
 
 
 def kernel_rows(decision: Report, features: Sequence[str]) -> Iterator[tuple[str, str]]:

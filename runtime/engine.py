@@ -61,13 +61,15 @@ class LlamaEngine:
         *,
         read_first: Sequence[str] = (),
         calibrate: str = "",
+        stored_prompts: bool = False,
     ) -> LlamaEngine:
         """Load the native libraries of ``native_dir`` and the ``backends``, and start loading the model.
 
         ``backends`` begin with the CPU's. ``arguments`` are llama-server's, without a program name. Returns at once;
         the model loads on a thread of its own. ``log_level``: what llama.cpp prints on standard error, 0 nothing,
         1 errors … 5 all. ``read_first`` names members that are read from beginning to end before; ``calibrate`` is the
-        JSON of `sf_calibration_ask` (bridge.h), empty for no calibration.
+        JSON of `sf_calibration_ask` (bridge.h), empty for no calibration. With ``stored_prompts`` nothing is answered
+        before `give_prompts` was called.
 
         Raises InputError when an argument is wrong, EngineError when a library does not load.
         """
@@ -76,6 +78,8 @@ class LlamaEngine:
             if library.sf_read_first(utf8(name)):
                 raise EngineError(f"There is no {name} to be read: add it to the members.")
         library.sf_calibration_ask(utf8(calibrate))
+        if stored_prompts:
+            library.sf_prompts_ask()
         error = ctypes.create_string_buffer(bridge.TEXT_SIZE)
         handle = library.sf_engine_start(len(arguments), _argv(arguments), error, len(error))
         if not handle:
@@ -115,6 +119,16 @@ class LlamaEngine:
         """What was measured, as `sf_calibration` in bridge.h names it; None before that, or where none was wished."""
         text = bridge.whole_text(lambda *place: self._library.sf_calibration(self._handle, *place))
         found: dict[str, Any] | None = json.loads(text) if text else None
+        return found
+
+    def give_prompts(self, files: Sequence[Path]) -> None:
+        """Have the states in ``files`` restored into the slots 0, 1, … when the model is loaded; there may be none."""
+        self._library.sf_prompts_give(self._handle, len(files), _argv([str(file) for file in files]))
+
+    def prompts(self) -> list[dict[str, Any]] | None:
+        """How that went, as `sf_prompts` in bridge.h names it; None before all were tried."""
+        text = bridge.whole_text(lambda *place: self._library.sf_prompts(self._handle, *place))
+        found: list[dict[str, Any]] | None = json.loads(text) if text else None
         return found
 
     def wait(self, timeout: float | None = None) -> State:

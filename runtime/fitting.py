@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solofile.runtime import core_words, settings
+from solofile.runtime.cache import MODELS
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -119,9 +120,16 @@ def _key(launch: Launch, selected: Selection) -> str | None:
     from solofile.runtime import estimates
 
     ground, path = selected.ground, selected.choice.path
-    manifest = ground.place.bundle.manifest
-    digests = {part.path: part.sha256 for part in manifest.parts}
-    words = core_words.of_layout(_words(launch, selected), digests.get)
+    bundle = ground.place.bundle
+    manifest = bundle.manifest
+    digests = {path: part.sha256 for path, part in bundle.parts.items()}
+    models = str(ground.place.cache / MODELS)
+
+    def digest(name: str) -> str | None:
+        folder, _, path = name.rpartition("/")[0].rpartition("/")
+        return path if folder == models else digests.get(name)  # what the cache holds is named by its digest
+
+    words = core_words.of_layout(_words(launch, selected), digest)
     if words is None or (path.backend and path.gpu_layers == "auto"):
         return None
     return estimates.fingerprint(manifest.targets[ground.machine.target].pack, path, words)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solofile.runtime import choose_work, selection
-from solofile.runtime.settings import BENCH, PROMPT
+from solofile.runtime.settings import BENCH, PROMPT, SERVING
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from solofile.runtime.read_plan import ReadPlan
     from solofile.runtime.selection import Ground, Say, Selection
     from solofile.runtime.settings import Launch
+    from solofile.runtime.stored_prompts import Plan
     from solofile.runtime.watchdog import Guard
 else:
     from solofile.runtime.record import NamedTuple
@@ -73,6 +74,28 @@ def calibration(launch: Launch, selected: Selection) -> str:
     ground = selected.ground
     spec = choose_work.calibration(ground.machine, selected.choice.path, ground.wishes, ground.known)
     return json.dumps(spec) if spec else ""
+
+
+def stored_prompts(launch: Launch, selected: Selection, say: Say) -> Plan | None:
+    """The stored prompts that this start uses, and a word on them; None where it uses none."""
+    bundle = selected.ground.place.bundle
+    if not bundle.manifest.prompts:
+        return None
+    from solofile.runtime import prompt_restore
+
+    found = prompt_restore.plan(launch, bundle, selected.choice)
+    if launch.mode in SERVING or launch.log_level:
+        for sentence in prompt_restore.sentences(found):
+            say(sentence)
+    return found if found.used else None
+
+
+def restore(prompts: Plan, selected: Selection, engine: LlamaEngine, say: Say) -> None:
+    """Have them ready when the model is."""
+    from solofile.runtime import prompt_restore
+
+    place = selected.ground.place
+    prompt_restore.begin(prompts, place.bundle, place.cache, engine, say)
 
 
 def begin(

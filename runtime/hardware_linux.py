@@ -60,7 +60,9 @@ def read_processor(root: str, cpu: Callable[[], str] | None = None) -> tuple[Pro
         return processor, {}
     # One read: the file is made as it is read, which takes long on a large machine, and one entry tells all of x86.
     text = read(root, "proc/cpuinfo", 16_384)
-    if "CPU implementer" not in text:
+    # Where ARM is emulated (qemu-user), the file is that of the machine below; what the program was given is the truth.
+    emulated = root == "/" and target().endswith("aarch64")
+    if "CPU implementer" not in text and not emulated:
         return parse_cpuinfo(text), {}
     from solofile.runtime import arm
 

@@ -50,6 +50,8 @@ class Status:
         return self._phase(self._engine.state())
 
     def _phase(self, state: State) -> str:
+        if self._control.next_model:
+            return "loading"
         return "stopping" if self._control.ending or state.phase == "stopped" else state.phase
 
     def body(self) -> bytes:

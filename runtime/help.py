@@ -31,7 +31,8 @@ Options:
   -sys, --system-prompt TEXT   the system prompt of --chat and -p, and of a new chat on the page; callers of the API
                          send their own
   -n, --predict N        tokens of an answer at most
-  -m, --model NAME       another model of this bundle, if it holds several
+  --use NAME             run this model of the bundle, if it holds several (also -m, --model); the default is the
+                         largest that fits into the memory
   -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
   --no-browser           do not open a browser
   --idle-exit MINUTES    after its last page was closed, a program that opened one ends by itself (10; 0: never)

@@ -184,8 +184,12 @@ def is_alive(running: Record, ask: Ask) -> bool:
 
 
 def _process_runs(process: int) -> bool:
-    if os.name == "nt" or process <= 0:
+    if process <= 0:
         return False
+    if os.name == "nt":
+        from solofile.runtime import windows_calls
+
+        return windows_calls.is_running(process)
     try:
         os.kill(process, 0)
     except OSError:

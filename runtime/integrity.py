@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,18 +66,40 @@ def _packed_damage(bundle: Bundle, found: str) -> list[Damage]:
     return [Damage(PACKED, str(damaged(bundle.path, what)))]
 
 
-def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> list[Path]:
+def extract(
+    bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None, *, only: Set[str] | None = None
+) -> list[Path]:
     """Write every part but the padding, and the manifest, below ``folder``, which is made or must be empty.
 
-    The files, in order. Raises InputError for a folder that cannot be used, DamagedBundle for a damaged part, which
-    then is not left behind.
+    With ``only`` nothing but these parts. The files, in order. Raises InputError for a folder that cannot be used,
+    DamagedBundle for a damaged part, which then is not left behind. An interruption leaves nothing.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     _make_empty(folder)
     bundle.read_in_order()
+    try:
+        return _extracted(bundle, folder, on_bytes, only)
+    except KeyboardInterrupt:
+        _remove(bundle, folder, made)
+        raise
+
+
+def _remove(bundle: Bundle, folder: Path, made: list[Path]) -> None:
+    """Remove what an interrupted extraction has written, and the folders that it has ``made``, the inner ones first."""
+    paths = [folder / name for name in (*bundle.parts, MANIFEST_NAME)]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    inside = {parent for path in paths for parent in path.parents if folder in parent.parents}
+    for one in [*sorted(inside, key=lambda path: len(path.parts), reverse=True), *made]:
+        with contextlib.suppress(OSError):  # not there yet, or somebody has put something in
+            one.rmdir()
+
+
+def _extracted(bundle: Bundle, folder: Path, on_bytes: OnBytes | None, only: Set[str] | None) -> list[Path]:
     written = []
     done = 0
     for part in bundle.parts.values():
-        if part.path.startswith(PADDING_PREFIX):
+        if part.path.startswith(PADDING_PREFIX) or (only is not None and part.path not in only):
             continue
         with _file(folder, part.path, _mode(bundle, part), part.size) as (path, write):
             for chunk in bundle.open_part(part):
@@ -86,13 +108,17 @@ def extract(bundle: Bundle, folder: Path, on_bytes: OnBytes | None = None) -> li
                 if on_bytes:
                     on_bytes(done)
         written.append(path)
+    if only is not None:
+        return written
     with _file(folder, MANIFEST_NAME, 0o644, len(bundle.manifest_bytes)) as (path, write):
         write(bundle.manifest_bytes)
     return [*written, path]
 
 
 def _mode(bundle: Bundle, part: Part) -> int:
-    return 0o755 if part.path == LAUNCHER_PART else bundle.members[part.path].mode & 0o777
+    if part.path == LAUNCHER_PART:
+        return 0o755
+    return bundle.members[part.path].mode & 0o777 if part.path in bundle.members else 0o644
 
 
 def _make_empty(folder: Path) -> None:

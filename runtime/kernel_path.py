@@ -31,12 +31,14 @@ Losers = tuple[tuple[str, str], ...]
 class Offer(NamedTuple):
     """What a bundle holds for this system: CPU variants, and GPU backends by name (``vulkan``).
 
-    ``needs`` are the libraries of the system without which a backend does not load (``libvulkan.so.1``).
+    ``needs`` are the libraries of the system without which a backend does not load (``libvulkan.so.1``), ``flash`` is
+    the word for -fa that its stored prompt was made with, empty where there is none to use.
     """
 
     variants: tuple[str, ...]
     gpus: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = {}
+    flash: str = ""
 
 
 class Wishes(NamedTuple):

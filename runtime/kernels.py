@@ -13,6 +13,9 @@ from functools import cache
 BASE = "x64"
 """The variant that runs on every x86-64 CPU."""
 
+BASE_ARM_LINUX = "armv8.0_1"
+"""The variant that runs on every 64-bit ARM CPU."""
+
 FLAGS: dict[str, tuple[str, ...]] = {
     "SSE42": ("sse4_2",),
     "AVX": ("avx",),

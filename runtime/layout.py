@@ -14,7 +14,10 @@ COMMENT_MAGIC = b"solofile "
 COMMENT_PREFIX = COMMENT_MAGIC + str(FORMAT).encode() + b" "
 COMMENT_SIZE = len(COMMENT_PREFIX) + 64
 TAIL_SIZE = END_SIZE + COMMENT_SIZE
-MEMBER_ROOTS = ("runtime/", "native/", "LICENSES/", "models/", "adapters/", "prompts/")
+PROMPTS = "prompts/"
+"""The folder of the states of texts that a model has read already."""
+
+MEMBER_ROOTS = ("runtime/", "native/", "LICENSES/", "models/", "adapters/", PROMPTS, "about/")
 PADDING_PREFIX = "models/.align-"
 
 
@@ -77,10 +80,13 @@ def check_parts(path: str, members: Sequence[Member], manifest: Manifest) -> Non
 
 
 def check_models(path: str, manifest: Manifest, members: Mapping[str, Member]) -> None:
-    """Models are there, can be mapped, and each target's pack digest is the one of its sums."""
+    """Models and stored prompts are there, models can be mapped, and each target's digest is the one of its sums."""
+    apart = {one.path: one.size for one in manifest.beside}
+    if len(apart) != len(manifest.beside) or apart.keys() & members.keys():
+        raise damaged(path, "its manifest names a part twice")
     for model in manifest.models:
         member = members.get(model.path)
-        if member is None or member.size != model.size:
+        if apart.get(model.path, member.size if member else None) != model.size:
             raise damaged(path, f"its manifest and its directory disagree about {model.path}")
     for member in members.values():
         if member.path.startswith("models/") and member.path.endswith(".gguf"):
@@ -88,6 +94,9 @@ def check_models(path: str, manifest: Manifest, members: Mapping[str, Member]) -
                 raise damaged(path, f"{member.path} is compressed, so it cannot be mapped")
             if member.data_offset % ALIGNMENT:
                 raise damaged(path, f"{member.path} does not begin at a multiple of {ALIGNMENT} bytes")
+    stored = {prompt.path for prompt in manifest.prompts}
+    for name in sorted(stored ^ {name for name in members if name.startswith(PROMPTS)}):
+        raise damaged(path, f"its manifest and its directory disagree about {name}")
     digests = {part.path: part.sha256 for part in manifest.parts}
     for name, target in manifest.targets.items():
         if digests.get(sums_path(name)) != target.pack:

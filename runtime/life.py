@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from solofile.runtime.engine_api import Engine, State, failure
@@ -25,26 +26,29 @@ class Life:
     """Waits on the main thread for what ends the program: a signal, its page, or that nobody has it open."""
 
     def __init__(
-        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None]
-    ) -> None:
-        """``idle``: seconds without a page after which it ends, None for never."""
+        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None],
+        *, seen: bool = False,
+    ) -> None:  # fmt: skip
+        """``idle``: seconds without a page after which it ends, None for never; ``seen``: one was open before."""
         streams, watcher = server.streams, server.watcher
         self._server, self._engine, self._control, self._say = server, engine, control, say
         self._presence = Presence(
-            idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls)
+            idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls), seen=seen
         )
         self._loaded = False
 
-    def to_the_end(self, *, tell_failure: bool) -> int:
+    def to_the_end(self, *, tell_failure: bool, lonely: bool = True) -> int:
         """Serve until the end and stop; return the exit code.
 
         With ``tell_failure`` the page goes on to say why the model cannot be loaded; without, that is an EngineError.
+        ``lonely``: then it does not wait for long without a page. Where another model is to follow (Control.next_model)
+        the server keeps listening.
         While the model loads, a signal's exception passes through.
         """
         code = 0
         try:
             if (state := self._load()).phase in ("failed", "stopped"):
-                code = self._fail(state, tell=tell_failure)
+                code = self._fail(state, tell=tell_failure, lonely=lonely)
             while not self._control.wait(_STEP):
                 if self._presence.due:
                     self._control.end("Nobody has the page open, so the program ends; --idle-exit sets after how long.")
@@ -53,7 +57,11 @@ class Life:
             if not self._loaded:
                 raise
             self._say("Stopping.")
-        self._stop()
+            self._control.next_model = ""
+        if self._control.next_model:
+            self._make_way()
+        else:
+            self._stop()
         return code
 
     def _load(self) -> State:
@@ -67,13 +75,20 @@ class Life:
             self._say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
         return state
 
-    def _fail(self, state: State, *, tell: bool) -> int:
+    def _fail(self, state: State, *, tell: bool, lonely: bool) -> int:
         if not tell:
             raise EngineError(failure(state))
         if not state.whole:  # else it was said
             self._say(failure(state))
-        self._presence.fail()
+        if lonely:
+            self._presence.fail()
         return EngineError.exit_code
+
+    def _make_way(self) -> None:
+        """End the open answers, for the process to be replaced: what does not end in time ends then."""
+        self._server.quiet(GRACE)
+        with suppress(SolofileError):
+            self._engine.stop(GRACE)
 
     def _stop(self) -> None:
         self._server.stop(GRACE)

@@ -1,4 +1,5 @@
-"""Locks of folders in the cache: a file ``<folder>.lock`` beside each, held by flock and dated by its last use.
+"""Locks of folders in the cache: a file ``<folder>.lock`` beside each, held by flock (LockFileEx on Windows) and dated
+by its last use.
 
 Shared by who uses the folder, exclusive for who writes or removes it. A file system without such locks (some network
 ones) is worked on without: every writer renames a finished folder into place, so the worst is work done twice.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +35,7 @@ class Lock:
     def share(self) -> None:
         """Wait for a writer to finish, then keep others from removing the folder; notes the use."""
         self._lock("LOCK_SH")
-        os.utime(self._descriptor)
+        os.utime(self._descriptor if os.utime in os.supports_fd else self.path)
 
     def seize(self, *, patience: float = 0.0, done: Callable[[], bool] = lambda: False) -> bool:
         """Try to get the folder alone for ``patience`` seconds, or until ``done`` says that there is no need any more.
@@ -63,6 +65,8 @@ class Lock:
 
     def _lock(self, *names: str) -> bool:
         """Take, change or drop the lock; False where it is held by others. Without locks in the system: True."""
+        if sys.platform == "win32":
+            return _lock_windows(self._descriptor, names)
         if fcntl is None:
             return True
         operation = 0
@@ -76,6 +80,15 @@ class Lock:
             if error.errno not in _UNSUPPORTED:
                 raise
         return True
+
+
+def _lock_windows(descriptor: int, names: tuple[str, ...]) -> bool:
+    from solofile.runtime import windows_calls
+
+    if "LOCK_UN" in names:
+        windows_calls.unlock(descriptor)
+        return True
+    return windows_calls.lock(descriptor, exclusive="LOCK_EX" in names, wait="LOCK_NB" not in names)
 
 
 def holders(lock: Lock, proc_locks: str = "/proc/locks") -> set[int] | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
+from solofile.runtime.fields import Fields, is_sha256
+from solofile.runtime.manifest_prompt import Prompt
 
 FORMAT = 1
 MANIFEST_NAME = "solofile.json"
@@ -23,8 +24,6 @@ LAUNCHER_PART = "launcher"
 
 MAX_MANIFEST = 4 << 20
 
-_SIZE_LIMIT = 1 << 62
-_is_sha256 = re.compile("[0-9a-f]{64}").fullmatch
 _PART_TYPES = (str, int, int, int, str)
 
 
@@ -70,8 +69,31 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a build made a model of: its ``name`` and SHA-256 there (of a folder: over the SHA-256 of its files).
+
+    ``converted`` from a folder of safetensors; ``quantized`` to that, with the importance matrix of the SHA-256
+    ``imatrix``; ``edited``: the metadata keys that were changed. ``llama_cpp`` is the commit that did it.
+    """
+
+    name: str
+    sha256: str
+    converted: bool
+    quantized: str | None
+    imatrix: str | None
+    edited: tuple[str, ...]
+    llama_cpp: str
+
+
+@dataclass(frozen=True)
 class Model:
-    """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say."""
+    """One model. ``size`` is in bytes, ``parameters`` counts weights, None stands for what the GGUF does not say.
+
+    What follows may be left out. ``title`` is for people; ``system_prompt`` stands in place of the bundle's and
+    ``arguments`` behind it where this model runs. ``token_bytes`` are what one token of context takes, with keys and
+    values of 16 bits, ``compute_bytes`` the buffers to compute in; both rather too many, 0 where nobody worked it out.
+    ``origin`` is of a model that is not as it was given.
+    """
 
     path: str
     name: str
@@ -82,6 +104,12 @@ class Model:
     chat_template: bool
     license: str | None
     size: int
+    title: str | None = None
+    system_prompt: str | None = None
+    arguments: tuple[str, ...] = ()
+    token_bytes: int = 0
+    compute_bytes: int = 0
+    origin: Origin | None = None
 
 
 class Part(NamedTuple):
@@ -96,6 +124,18 @@ class Part(NamedTuple):
     size: int
     stored: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A part in a file of its own beside the bundle, named ``file``; ``ends`` is the SHA-256 over its first and its
+    last 65,536 bytes."""
+
+    path: str
+    file: str
+    size: int
+    sha256: str
+    ends: str
 
 
 _part_values = itemgetter(*Part._fields)
@@ -118,15 +158,22 @@ class Manifest:
     parts: tuple[Part, ...]
     packed: str | None = None
     """SHA-256 over the deflated parts as they lie in the file, in order; it may be left out."""
+    icon: str | None = None
+    """The part that holds the page's icon; it may be left out, as ``greeting``, which an empty chat shows."""
+    greeting: str | None = None
+    prompts: tuple[Prompt, ...] = ()
+    """Left out where there is none."""
+    beside: tuple[Beside, ...] = ()
+    """What lies in other files; the key may be left out."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
         document = dataclasses.asdict(self) | {"parts": [part._asdict() for part in self.parts]}
+        _leave_out(document, Manifest)
         for target in document["targets"].values():
-            if not target["gpus"]:
-                del target["gpus"]
-        if self.packed is None:
-            del document["packed"]
+            _leave_out(target, Target)
+        for model in document["models"]:
+            _leave_out(model, Model)
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
@@ -141,7 +188,7 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise DamagedBundle(f"The manifest of {where} is no JSON: copy or download the file again.") from error
         _check_format(raw, where)
-        fields = _Fields(raw, where, "", cls)
+        fields = Fields(raw, where, "", cls)
         manifest = cls(
             format=fields.count("format"),
             solofile=fields.text("solofile"),
@@ -155,91 +202,33 @@ class Manifest:
             arguments=fields.texts("arguments"),
             parts=_parts(fields.array("parts"), where),
             packed=fields.digest_or_none("packed"),
+            icon=fields.text_if_given("icon"),
+            greeting=fields.text_if_given("greeting"),
+            prompts=tuple(_prompt(value, where, at) for at, value in enumerate(fields.array_or_empty("prompts"))),
+            beside=tuple(_beside(value, where, index) for index, value in enumerate(fields.array_or_empty("beside"))),
         )
-        if manifest.default_model not in (model.path for model in manifest.models):
-            raise fields.error("default_model", "must be one of the models")
+        manifest._check(fields)
         return manifest
 
+    def _check(self, fields: Fields) -> None:
+        """What one part of it says of another must hold. Raises DamagedBundle."""
+        if self.default_model not in (model.path for model in self.models):
+            raise fields.error("default_model", "must be one of the models")
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise fields.error("models", "must have names of their own")
+        for index, prompt in enumerate(self.prompts):
+            if prompt.model not in (model.path for model in self.models):
+                raise fields.error(f"prompts.{index}.model", "must be one of the models")
+        if self.icon is not None and self.icon not in (part.path for part in self.parts):
+            raise fields.error("icon", "must be one of the parts")
 
-class _Fields:
-    """The keys of one JSON object, each read with its type."""
 
-    def __init__(self, raw: object, where: str, place: str, shape: type) -> None:
-        self._where, self._place = where, place
-        if not isinstance(raw, dict):
-            raise self.error("", "must be an object")
-        self._raw: dict[str, Any] = raw
-        fields = dataclasses.fields(shape)
-        known = [field.name for field in fields]
-        for key in raw:
-            if key not in known:
-                raise UnknownName("key", place + key, [place + one for one in known], where=f"the manifest of {where}")
-        for field in fields:
-            required = field.default is field.default_factory is dataclasses.MISSING
-            if required and field.name not in raw:
-                raise self.error(field.name, "is missing")
-
-    def error(self, key: str, problem: str) -> DamagedBundle:
-        name = (self._place + key).rstrip(".") or "its whole"
-        return DamagedBundle(f"In the manifest of {self._where}, {name} {problem}: copy or download the file again.")
-
-    def value(self, key: str) -> Any:
-        return self._raw[key]
-
-    def count(self, key: str) -> int:
-        value = self._raw[key]
-        if type(value) is not int or not 0 <= value < _SIZE_LIMIT:
-            raise self.error(key, "must be a whole number that is not negative")
-        return value
-
-    def count_or_none(self, key: str) -> int | None:
-        return None if self._raw[key] is None else self.count(key)
-
-    def text(self, key: str) -> str:
-        value = self._raw[key]
-        if not isinstance(value, str):
-            raise self.error(key, "must be text")
-        return value
-
-    def text_or_none(self, key: str) -> str | None:
-        return None if self._raw[key] is None else self.text(key)
-
-    def flag(self, key: str) -> bool:
-        value = self._raw[key]
-        if not isinstance(value, bool):
-            raise self.error(key, "must be true or false")
-        return value
-
-    def digest(self, key: str) -> str:
-        value = self._raw[key]
-        if not isinstance(value, str) or not _is_sha256(value):
-            raise self.error(key, "must be 64 lower-case hex digits")
-        return value
-
-    def digest_or_none(self, key: str) -> str | None:
-        """A digest, or None where the key is left out."""
-        return self.digest(key) if key in self._raw else None
-
-    def table(self, key: str) -> dict[str, Any]:
-        value = self._raw[key]
-        if not isinstance(value, dict) or not value:
-            raise self.error(key, "must be an object that is not empty")
-        return value
-
-    def table_or_empty(self, key: str) -> dict[str, Any]:
-        return self.table(key) if key in self._raw else {}
-
-    def array(self, key: str) -> list[Any]:
-        value = self._raw[key]
-        if not isinstance(value, list):
-            raise self.error(key, "must be a list")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self.array(key)
-        if not all(isinstance(value, str) for value in values):
-            raise self.error(key, "must be a list of texts")
-        return tuple(values)
+def _leave_out(table: dict[str, Any], shape: type) -> None:
+    """Take out of a table of ``shape`` what may be left out and says nothing."""
+    for field in dataclasses.fields(shape):
+        if field.default is not field.default_factory and not table[field.name]:
+            del table[field.name]
 
 
 def _check_format(raw: object, where: str) -> None:
@@ -254,14 +243,14 @@ def _check_format(raw: object, where: str) -> None:
 
 
 def _llama_cpp(raw: object, where: str) -> LlamaCpp:
-    fields = _Fields(raw, where, "llama_cpp.", LlamaCpp)
+    fields = Fields(raw, where, "llama_cpp.", LlamaCpp)
     return LlamaCpp(fields.text("version"), fields.text("commit"), fields.text("source"))
 
 
 def _target(raw: object, where: str, name: str) -> Target:
     place = f"targets.{name}."
-    fields = _Fields(raw, where, place, Target)
-    launcher = _Fields(fields.value("launcher"), where, f"{place}launcher.", Launcher)
+    fields = Fields(raw, where, place, Target)
+    launcher = Fields(fields.value("launcher"), where, f"{place}launcher.", Launcher)
     return Target(
         requires=fields.text("requires"),
         pack=fields.digest("pack"),
@@ -272,12 +261,12 @@ def _target(raw: object, where: str, name: str) -> Target:
 
 
 def _gpu(raw: object, where: str, place: str) -> Gpu:
-    fields = _Fields(raw, where, place, Gpu)
+    fields = Fields(raw, where, place, Gpu)
     return Gpu(fields.text("requires"), fields.texts("needs"), fields.texts("lacks"))
 
 
 def _model(raw: object, where: str, index: int) -> Model:
-    fields = _Fields(raw, where, f"models.{index}.", Model)
+    fields = Fields(raw, where, f"models.{index}.", Model)
     return Model(
         path=fields.text("path"),
         name=fields.text("name"),
@@ -288,18 +277,65 @@ def _model(raw: object, where: str, index: int) -> Model:
         chat_template=fields.flag("chat_template"),
         license=fields.text_or_none("license"),
         size=fields.count("size"),
+        title=fields.text_if_given("title"),
+        system_prompt=fields.text_if_given("system_prompt"),
+        arguments=fields.texts_or_none("arguments"),
+        token_bytes=fields.count_or_zero("token_bytes"),
+        compute_bytes=fields.count_or_zero("compute_bytes"),
+        origin=_origin(raw["origin"], where, index) if isinstance(raw, dict) and "origin" in raw else None,
     )
 
 
+def _origin(raw: object, where: str, index: int) -> Origin:
+    fields = Fields(raw, where, f"models.{index}.origin.", Origin)
+    return Origin(
+        name=fields.text("name"),
+        sha256=fields.digest("sha256"),
+        converted=fields.flag("converted"),
+        quantized=fields.text_or_none("quantized"),
+        imatrix=None if fields.value("imatrix") is None else fields.digest("imatrix"),
+        edited=fields.texts("edited"),
+        llama_cpp=fields.text("llama_cpp"),
+    )
+
+
+def _prompt(raw: object, where: str, index: int) -> Prompt:
+    fields = Fields(raw, where, f"prompts.{index}.", Prompt)
+    return Prompt(
+        path=fields.text("path"),
+        model=fields.text("model"),
+        model_sha256=fields.digest("model_sha256"),
+        llama_cpp=fields.text("llama_cpp"),
+        tokens=fields.count("tokens"),
+        flash=fields.text("flash"),
+        streams=fields.count("streams"),
+        options=fields.texts("options"),
+        kernel=fields.text("kernel"),
+        context_from=fields.count("context_from"),
+        context_to=fields.count_or_none("context_to"),
+    )
+
+
+def _beside(raw: object, where: str, index: int) -> Beside:
+    fields = Fields(raw, where, f"beside.{index}.", Beside)
+    file = fields.text("file")
+    if not file or file in (".", "..") or any(letter in '/\\:*?"<>|' or letter < " " for letter in file):
+        raise fields.error("file", "must be the name of a file beside the bundle")
+    path = fields.text("path")
+    if not path.startswith("models/"):
+        raise fields.error("path", "must be that of a model")
+    return Beside(path, file, fields.count("size"), fields.digest("sha256"), fields.digest("ends"))
+
+
 def _parts(raw: list[Any], where: str) -> tuple[Part, ...]:
-    """The parts; written out without _Fields for each, since there are hundreds and every start reads them."""
+    """The parts; written out without Fields for each, since there are hundreds and every start reads them."""
     parts = []
     for index, value in enumerate(raw):
         try:
             row = _part_values(value)
         except (KeyError, TypeError):
             raise _odd_part(value, where, index) from None
-        if len(value) != len(row) or tuple(map(type, row)) != _PART_TYPES or not _is_sha256(row[-1]):
+        if len(value) != len(row) or tuple(map(type, row)) != _PART_TYPES or not is_sha256(row[-1]):
             raise _odd_part(value, where, index)
         parts.append(Part._make(row))
     return tuple(parts)

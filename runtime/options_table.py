@@ -292,6 +292,7 @@ BUNDLE_NUMBERS = """
 
 BUNDLE_TEXTS = """
 -p --prompt
+--use
 -sys --system-prompt
 --extract
 --require-signature
@@ -341,7 +342,7 @@ REFUSED: tuple[tuple[str, str, str], ...] = (
         "--mcp-servers-config\n--mcp-servers-json",
     ),
     (
-        "it is for llama.cpp's router of several servers, and a bundle runs one; start the bundle once for each model",
+        "it is for llama.cpp's router of several servers, and a bundle runs one; --use names one of its models",
         "--models-autoload / --no-models-autoload",
         "--models-dir\n--models-preset\n--models-max",
     ),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from solofile.runtime.server_settings import ServerSettings
+    from solofile.runtime.server_settings import Icon, ServerSettings
     from werkzeug.wrappers import Response as BaseResponse
 
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -22,8 +22,8 @@ _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg"
 _NAMES = """
 index.html icon.svg style.css sw.js
 about.js answers.js app.js blocks.js chat.js chats.js code.js composer.js conversation.js dom.js entities.js files.js
-inline.js keyboard.js live.js loading.js log.js markdown.js math-symbols.js math.js message.js notices.js parameters.js
-presence.js prompts.js server.js settings.js sidebar.js store.js stream.js strings.js transfer.js
+inline.js keyboard.js live.js loading.js log.js markdown.js math-symbols.js math.js message.js models.js notices.js
+parameters.js presence.js prompts.js server.js settings.js sidebar.js store.js stream.js strings.js transfer.js
 languages/de.js languages/en.js
 vendor/speed-highlight/tokenize.js
 """
@@ -36,7 +36,10 @@ FILES = {
 }
 """The page's files and their types."""
 
-PAGE_PATHS = frozenset({"/", *(f"/{name}" for name in FILES)})
+ICON = "/icon"
+"""Where the page's icon is: the bundle's own, or that of every page."""
+
+PAGE_PATHS = frozenset({"/", ICON, *(f"/{name}" for name in FILES)})
 """Open without a key: they hold nothing of the user's, and ask for the key."""
 
 CONTENT_POLICY = "; ".join(
@@ -62,8 +65,8 @@ PAGE_HEADERS = {
 }
 
 
-def make_blueprint(settings: ServerSettings) -> Blueprint:
-    """``/`` and its files."""
+def make_blueprint(settings: ServerSettings, icon: Icon | None = None) -> Blueprint:
+    """``/`` and its files, with the bundle's ``icon``."""
     group = Blueprint("page", __name__, url_prefix=settings.api_prefix or None)
     if not settings.page:
         _add_files(group, ["sw.js"])
@@ -72,6 +75,7 @@ def make_blueprint(settings: ServerSettings) -> Blueprint:
         _add_folder(group, settings.static_folder)
     else:
         _add_files(group, FILES)
+        group.add_url_rule(ICON, "icon", partial(_icon, icon), provide_automatic_options=False)
     if settings.api_prefix:
         # The page's own addresses are relative, so it needs the slash at the end.
         group.add_url_rule("", "bare", lambda: redirect(f"{settings.api_prefix}/"), provide_automatic_options=False)
@@ -84,6 +88,14 @@ def _add_files(group: Blueprint, names: Iterable[str]) -> None:
         group.add_url_rule(f"/{name}", endpoint, partial(_file, name), provide_automatic_options=False)
         if name == "index.html":
             group.add_url_rule("/", endpoint, provide_automatic_options=False)
+
+
+def _icon(icon: Icon | None) -> Response:
+    if icon is None:
+        return _file("icon.svg")
+    if request.headers.get("If-None-Match") == icon.tag:
+        return Response(status=304, headers={**PAGE_HEADERS, "ETag": icon.tag})
+    return Response(icon.data, content_type=icon.kind, headers={**PAGE_HEADERS, "ETag": icon.tag})
 
 
 def _file(name: str) -> Response:

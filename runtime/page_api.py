@@ -1,6 +1,6 @@
-"""What only the page asks for, below ``/solofile/``: about, events, quit, extract, and the proof of an instance.
+"""What only the page asks for, below ``/solofile/``: about, events, model, quit, extract, and the proof of an instance.
 
-About and quit are there while the model loads and when it could not be loaded. Where there is a key, all but the
+About, model and quit are there while the model loads and when it could not be loaded. Where there is a key, all but the
 events (which tell what the status tells) and the proof need it.
 """
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.health import Status
     from solofile.runtime.server_settings import About, ServerSettings
+    from solofile.runtime.several import Several
 
-WITHOUT_MODEL = frozenset({"/solofile/about", "/solofile/quit"})
+WITHOUT_MODEL = frozenset({"/solofile/about", "/solofile/model", "/solofile/quit"})
 """Answered although the model is not there."""
 
 MAX_CHALLENGE = 128
@@ -32,8 +33,9 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def make_blueprint(
-    engine: Engine, settings: ServerSettings, about: About, control: Control, status: Status
-) -> Blueprint:
+    engine: Engine, settings: ServerSettings, about: About, control: Control, status: Status,
+    several: Several | None = None,
+) -> Blueprint:  # fmt: skip
     """The routes; ``control`` is what the page may ask of the program."""
     group = Blueprint("page api", __name__, url_prefix=settings.api_prefix or None)
 
@@ -45,6 +47,7 @@ def make_blueprint(
     events = Events(status)
     add("events", lambda: _events(events))
     add("instance", lambda: _instance(control))
+    add("model", lambda: _change_model(engine, control, several), "POST")
     add("quit", lambda: _quit(control), "POST")
     add("extract", lambda: _extract(engine), "POST")
     return group
@@ -57,6 +60,7 @@ def _about(engine: Engine, about: About, control: Control) -> Response:
         "system_prompt": about.system_prompt,
         "version": about.version,
         "can_quit": control.can_quit,
+        "can_switch": control.can_switch,
         **about.facts,
     }
     if "defaults" in body and engine.state().phase == "ready":
@@ -111,14 +115,44 @@ def _instance(control: Control) -> Response:
     return Response(to_json({"proof": control.proof(challenge)}), content_type=JSON_TYPE, headers=_NO_STORE)
 
 
-def _quit(control: Control) -> Response:
+def _change_model(engine: Engine, control: Control, several: Several | None) -> Response:
+    """Have another model of the bundle run: 202, and the status goes back to loading."""
+    site = request.headers.get("Sec-Fetch-Site", "")
+    if not _is_own_page() or (not request.headers.get("Origin") and site != "same-origin"):
+        return _refused(403, "Only the page itself may change the model.")
+    if several is None:
+        return _refused(404, "This bundle has one model.")
+    asked = request.get_json(silent=True)
+    name = asked.get("model") if isinstance(asked, dict) else None
+    if name not in several.names:
+        return _refused(400, f"There is no model {name} in this bundle: it has {', '.join(several.names)}.")
+    phase = engine.state().phase
+    if name == several.running and phase == "ready":
+        return Response(to_json({"model": name}), content_type=JSON_TYPE)
+    if phase == "loading" or control.ending:
+        return _refused(409, "A model is being loaded: wait until it is there.")
+    if not control.can_switch:
+        return _refused(501, f"This system cannot change the model of a program: start it again with --use {name}.")
+    control.switch(str(name))
+    return Response(to_json({"model": name}), 202, content_type=JSON_TYPE)
+
+
+def _is_own_page() -> bool:
+    """Does nothing say that the request comes from another site's page?"""
     origin = request.headers.get("Origin")
     own = origin is None or origin_netloc(origin) == request.headers.get("Host", "").lower()
-    if not own or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return Response(error_body(403, "Only the page itself may end the program."), 403, content_type=JSON_TYPE)
+    return own and request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+
+
+def _refused(code: int, message: str) -> Response:
+    return Response(error_body(code, message), code, content_type=JSON_TYPE)
+
+
+def _quit(control: Control) -> Response:
+    if not _is_own_page():
+        return _refused(403, "Only the page itself may end the program.")
     if not control.can_quit:
-        message = "This server was not started by its page: end it where it was started."
-        return Response(error_body(403, message), 403, content_type=JSON_TYPE)
+        return _refused(403, "This server was not started by its page: end it where it was started.")
     control.end("Ended from the page.")
     return Response(status=204)
 

@@ -17,12 +17,15 @@ class Presence:
 
     def __init__(
         self, seconds: float | None, pages: Callable[[], tuple[int, int]], calls: Callable[[], tuple[int, int]],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, *, seen: bool = False,
     ) -> None:  # fmt: skip
-        """End after ``seconds``, None for never. ``pages`` and ``calls``: how many are open, and how many ever were."""
+        """End after ``seconds``, None for never. ``pages`` and ``calls``: how many are open, and how many ever were.
+
+        ``seen``: a page was open before this began to count.
+        """
         self._seconds, self._pages, self._calls, self._clock = seconds, pages, calls, clock
         self._since = clock()
-        self._seen = False
+        self._seen = seen
         self._ever = (0, 0)
 
     def fail(self) -> None:

@@ -84,7 +84,7 @@ def run(
     try:
         child = subprocess.Popen(
             list(command or own_command()), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
-            start_new_session=True,
+            start_new_session=True, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )  # fmt: skip
     except OSError as error:
         return Outcome(UNTRIED, f"no child process could be started: {error.strerror or error}")
@@ -197,10 +197,14 @@ def _signal_name(code: int | None) -> str:
 
     if code is None:
         return "it cannot be killed"
+    if code > 0:
+        from solofile.runtime.windows_calls import SIGNALS
+
+        return SIGNALS.get(code, f"0x{code:08X}")
     with contextlib.suppress(ValueError):
         name = signal.Signals(-code).name
         return f"{name}, which the system sends where memory runs out" if name == "SIGKILL" else name
-    return f"signal {-code}" if code < 0 else f"0x{code:08X}"
+    return f"signal {-code}"
 
 
 def _parse(data: bytes) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from solofile.runtime.companions import companions
 from solofile.runtime.engine import Member
 from solofile.runtime.errors import InputError
 from solofile.runtime.kernel_path import Choice, Known, Offer, Outcome, Wishes
+from solofile.runtime.library_names import library_file
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -102,8 +103,14 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
     library = bridge.load(place.native)
     machine = hardware.detect(cpu=lambda: native_probe.cpu(library))
     bundle, manifest = place.bundle, place.bundle.manifest
+    part, given = bundle.part(launch.model), options.parse(launch.core)
     offer = offered(bundle, machine.target)
-    part = bundle.part(launch.model)
+    if manifest.prompts:
+        from solofile.runtime import stored_prompts
+
+        now = stored_prompts.Situation(part.path, part.sha256, manifest.llama_cpp.commit, given, launch.system_prompt)
+        offer = offer._replace(flash=stored_prompts.wanted_flash(manifest, now))
+    file, offset = bundle.place(part)
     book = remembered.file_path(place.cache, hardware.identity(machine), manifest.targets[machine.target].pack)
     document, sentence = remembered.read(book)
     launcher, key = environ.get("SOLOFILE_LAUNCHER_PID", ""), part.sha256[:16]
@@ -114,9 +121,9 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
         place=place,
         machine=machine,
         model=next(model for model in manifest.models if model.path == launch.model),
-        member=Member(part.path, Path(bundle.path), bundle.data_offset(part), part.size),
+        member=Member(part.path, file, offset, part.size),
         offer=offer,
-        wishes=choice.wishes(launch.kernel, launch.gpu, options.parse(launch.core)),
+        wishes=choice.wishes(launch.kernel, launch.gpu, given),
         known=by_rules(known) if launch.calibrate is False else known,
         book=book,
         document=document,
@@ -199,7 +206,7 @@ def _libraries(ground: Ground, variant: str, backend: str, say: Say) -> Librarie
 
 def library(place: Place, target: str, name: str, say: Say) -> tuple[Path, Lock | None]:
     """The library of a backend (``cpu-haswell``, ``vulkan``), in the cache, and its lock."""
-    file = f"libggml-{name}.so"
+    file = library_file(f"ggml-{name}", target)
     part = place.bundle.part(f"native/{target}/{file}")
     wanted = cache.Wanted(file, part.sha256, part.size)
     return cache.ensure_library(place.cache, wanted, lambda: place.bundle.open_part(part), say)

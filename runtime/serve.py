@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from solofile.runtime.errors import InputError
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 SPARE_THREADS = 4
 """Threads kept beyond one a core, for health checks and the page, as in llama-server."""
+
+_LAST_WORDS = 0.2
+"""Seconds that an answer which is complete needs at most to reach its client."""
 
 
 class Server:
@@ -89,6 +93,15 @@ class Server:
         # A wait without an end hears no signal on Windows, nor one that the kernel gives to another thread.
         while not self._stopped.wait(0.25):
             pass
+
+    def quiet(self, grace: float = 2.0) -> None:
+        """End the open answers within ``grace`` seconds, but not the listening: who comes now waits for the next."""
+        end = time.monotonic() + grace
+        self.watcher.cancel_all()
+        self.streams.stop()
+        time.sleep(min(grace, _LAST_WORDS))
+        while self.watcher.open_calls and time.monotonic() < end:
+            time.sleep(0.02)
 
     def stop(self, grace: float = 2.0) -> None:
         """End: cancel the open answers, give them ``grace`` seconds in all, close every socket."""

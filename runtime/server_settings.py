@@ -21,6 +21,15 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True)
+class Icon:
+    """The bundle's icon: its bytes, their media type, and what a browser asks with whether its copy is still right."""
+
+    data: bytes
+    kind: str
+    tag: str
+
+
+@dataclass(frozen=True)
 class About:
     """What the page says of the bundle; ``system_prompt`` starts every chat there.
 
@@ -33,6 +42,7 @@ class About:
     system_prompt: str | None = None
     version: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    icon: Icon | None = None
 
 
 @dataclass(frozen=True)

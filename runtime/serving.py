@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from solofile.runtime.boot import RESUME
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
-from solofile.runtime.errors import SolofileError
+from solofile.runtime.errors import InputError, SolofileError
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import Listener, bind_sockets
 from solofile.runtime.server_settings import About, ServerSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
     from solofile.runtime.serve import Server
+    from solofile.runtime.several import Several
 
 Say = Callable[[str], None]
 
@@ -32,14 +34,32 @@ class Host:
     """One start that serves: what it was asked for, and whom it tells. ``show`` prints the URL, ``say`` all else."""
 
     def __init__(
-        self, launch: Launch, bundle: Bundle, cache: Path, environ: Mapping[str, str], show: Say, say: Say
-    ) -> None:
+        self, launch: Launch, bundle: Bundle, cache: Path, environ: Mapping[str, str], show: Say, say: Say,
+        words: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         if launch.server is None:
             raise ValueError(f"the mode {launch.mode} opens no port")
         self.launch, self.bundle, self.environ, self.show, self.say = launch, bundle, environ, show, say
         self.settings = with_key_files(launch.server, launch.api_key_files)
         self._cache = cache
+        self._words = words
         self._place: Place | None = None
+        self.resumed = False
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on where this process was before it changed the model."""
+        if RESUME not in self.environ:
+            return
+        from solofile.runtime import handover
+        from solofile.runtime.instance import Place
+
+        found = handover.resumed(self.environ)
+        if found is None:
+            return
+
+        self.resumed = True
+        self._place = Place(found.listeners, found.secret, moved=found.moved)
 
     @property
     def manifest(self) -> Manifest:
@@ -62,6 +82,8 @@ class Host:
     def shows_failures(self) -> bool:
         """Is the page the only place where the user sees why nothing starts? The window of a double-click on Windows
         closes at the end."""
+        if self.resumed:
+            return True
         told = sys.stderr is not None and sys.stderr.isatty() and sys.platform != "win32"
         return self.on_desktop and not told
 
@@ -71,6 +93,8 @@ class Host:
         Only for the page, and where the user names no port. Before anything slow, so that two double-clicks in a row
         end in one program.
         """
+        if self.resumed:
+            return True
         unix = any(host.endswith(".sock") for host in self.settings.hosts)
         if self.launch.mode != PAGE or self.launch.port_given or unix:
             return True
@@ -133,21 +157,61 @@ class Host:
         from solofile.runtime.serve import open_server
 
         secret = self._place.secret if self._place else ""
-        control = Control(can_quit=self.launch.mode == PAGE and self.settings.loopback, secret=secret)
+        control = self._control(secret)
         idle = self._idle_seconds()
-        about = self._about(kernel, hardware, idle)
+        about, several = self._about(kernel, hardware, idle), self._several()
         door = Door(
-            engine.state, lambda: _make_app(engine, self.settings, about, control), prefix=self.settings.api_prefix
+            engine.state,
+            lambda: _make_app(engine, self.settings, about, control, several),
+            prefix=self.settings.api_prefix,
         )
         server = open_server(door, self.settings, listeners=listeners)
         control.on_end(server.streams.wake)
         server.start()
-        self._announce(server)
-        if self.launch.browser and not listeners[0].unix_path:
+        if not self.resumed:
+            self._announce(server)
+        if self.launch.browser and not self.resumed and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say)
-        return life.to_the_end(tell_failure=self.on_desktop)
+        life = Life(server, engine, control, idle, self.say, seen=self.resumed)
+        tell = self.on_desktop or self.resumed
+        code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
+        if control.next_model:
+            self._become(control.next_model, listeners)
+        return code
+
+    def _control(self, secret: str) -> Control:
+        from solofile.runtime import handover
+
+        can_switch = handover.POSSIBLE and len(self.manifest.models) > 1
+        return Control(
+            can_quit=self.launch.mode == PAGE and self.settings.loopback, can_switch=can_switch, secret=secret
+        )
+
+    def _become(self, model: str, listeners: list[Listener]) -> None:
+        """Be replaced by a process that runs ``model``. Raises InputError where the system does not let us."""
+        from solofile.runtime import handover
+
+        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        try:
+            handover.become(handover.words_with(self._words, model), self.environ, listeners, secret, moved)
+        except OSError as error:
+            raise InputError(
+                f"The model cannot be changed ({error.strerror or error}): start the bundle again with --use {model}."
+            ) from error
+
+    def _several(self) -> Several | None:
+        """What the API says of the bundle's other models."""
+        from solofile.runtime import settings
+        from solofile.runtime.several import Several
+
+        models = self.manifest.models
+        if len(models) < 2:
+            return None
+        given = [one.values[0] for one in settings.given(self.launch) if one.option.key == "-a"]
+        aliases = {alias.strip() for value in given for alias in value.split(",")} | {self.manifest.name}
+        running = next(model.name for model in models if model.path == self.launch.model)
+        return Several(tuple(model.name for model in models), running, frozenset(aliases))
 
     def _bind(self) -> list[Listener]:
         return bind_sockets(
@@ -167,8 +231,11 @@ class Host:
         moved = self._place.moved if self._place else None
         kernel = kernel.removeprefix("Kernels: ")  # the page has a label of its own before it
         more: dict[str, Any] = {"kernel": kernel, "hardware": hardware, "port": moved, "idle_exit": idle}
+        if self.launch.picked is not None:
+            more["models"] = about.models(self.launch.picked)
         facts = about.facts(self.bundle, self.launch.model, settings.given(self.launch), **more)
-        return About(self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__, facts)
+        named = (self.manifest.name, self.manifest.title, self.launch.system_prompt, __version__)
+        return About(*named, facts, about.icon(self.bundle))
 
     def _announce(self, server: Server) -> None:
         moved = self._place.moved if self._place else None
@@ -204,7 +271,9 @@ def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSe
     return dataclasses.replace(settings, api_keys=tuple(keys))
 
 
-def _make_app(engine: Engine, settings: ServerSettings, about: About, control: Control) -> WSGIApp:
+def _make_app(
+    engine: Engine, settings: ServerSettings, about: About, control: Control, several: Several | None
+) -> WSGIApp:
     from solofile.runtime.app import create_app
 
-    return create_app(engine, settings, about, control)
+    return create_app(engine, settings, about, control, several)

@@ -9,7 +9,7 @@ imports and 1 ms a class (on a 2 GHz core) before the model even begins to load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from solofile.runtime import options
@@ -21,7 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # the page's settings cost an import that a terminal answer need not pay
     from solofile.runtime.kernel_path import KernelPath
     from solofile.runtime.manifest import Manifest, Model
+    from solofile.runtime.memory import Room
     from solofile.runtime.server_settings import ServerSettings
+    from solofile.runtime.which_model import Picked
 
 PAGE, SERVER, CHAT, PROMPT = "page", "server", "chat", "prompt"
 HELP, VERSION, DOCTOR, BENCH, VERIFY, EXTRACT, LICENSES, CACHE_CLEAR = (
@@ -34,7 +36,7 @@ _MODES = {
     "-h": HELP, "--version": VERSION, "--server": SERVER, "--chat": CHAT, "-p": PROMPT, "--doctor": DOCTOR,
     "--bench": BENCH, "--verify": VERIFY, "--extract": EXTRACT, "--licenses": LICENSES, "--cache-clear": CACHE_CLEAR,
 }  # fmt: skip
-_ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
+_ONLY_USER = frozenset({*_MODES, "-m", "--use", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
                         "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
@@ -48,7 +50,8 @@ class Launch(NamedTuple):
     """One start of a bundle.
 
     ``core`` are llama-server arguments without the model; ``log_level`` what of llama.cpp's log is printed, 0 (nothing)
-    to 5 (all); ``model`` the member that holds the model, empty where no manifest was read. ``prompt`` is what -p was
+    to 5 (all); ``model`` the member that holds the model, empty where no manifest was read; ``picked`` how it was
+    chosen, where the bundle has several and the memory is known. ``prompt`` is what -p was
     given, ``-`` standing for standard input. ``server`` is None in modes that open no port. ``calibrate`` and
     ``local_copy`` are None where the user says nothing of them. ``gpu_timeout`` are the seconds that a GPU may take for
     one batch before it counts as hung, 0 for any. ``idle_exit`` are the minutes without an open page after which a
@@ -77,6 +80,7 @@ class Launch(NamedTuple):
     port_given: bool = False
     server: ServerSettings | None = None
     api_key_files: tuple[str, ...] = ()
+    picked: Picked | None = None
 
 
 def mode_of(given: Iterable[Given]) -> str:
@@ -90,15 +94,19 @@ def mode_of(given: Iterable[Given]) -> str:
     return next(iter(asked), PAGE)
 
 
-def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str, str]) -> Launch:
+def resolve(
+    argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str, str], room: Callable[[], Room] | None = None
+) -> Launch:
     """Decide what to do, from the words after the program's name.
 
-    Without a manifest (modes that must work on a damaged bundle) there are no defaults and no model. Raises InputError
-    and its kinds, see ``options.parse``.
+    Without a manifest (modes that must work on a damaged bundle) there are no defaults and no model. ``room`` tells the
+    memory by which one of several models is chosen; without it that is the bundle's own choice. Raises InputError and
+    its kinds, see ``options.parse``.
     """
     given = options.parse(argv)
     mode = mode_of(given)
-    merged = _merge(_defaults(manifest), given)
+    model, picked = _choose_model(given, manifest, room) if manifest else (None, None)
+    merged = _merge(*_defaults(manifest, model), given)
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
     flags = {one.option.key: not one.negated for one in merged if not one.values}
     keys = {one.option.key for one in merged}
@@ -107,9 +115,10 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
     return Launch(
         mode=mode,
         core=tuple(word for one in merged if one.option.place == options.CORE for word in one.words()),
-        model=_model(texts.get("-m"), manifest).path if manifest else "",
+        model=model.path if model else "",
+        picked=picked,
         prompt=texts.get("-p", ""),
-        system_prompt=texts.get("-sys", manifest.system_prompt if manifest else None),
+        system_prompt=texts.get("-sys", _system_prompt(manifest, model)),
         extract_to=texts.get("--extract", ""),
         kernel=texts.get("--kernel"),
         gpu=texts.get("--gpu"),
@@ -130,18 +139,21 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
     )
 
 
-def _defaults(manifest: Manifest | None) -> tuple[Given, ...]:
-    """The bundle's default arguments; what only a user may decide is refused there."""
-    if manifest is None:
-        return ()
-    given = options.parse(manifest.arguments)
-    for one in given:
+def _defaults(manifest: Manifest | None, model: Model | None) -> tuple[tuple[Given, ...], ...]:
+    """The default arguments of the bundle and of its model; what only a user may decide is refused there."""
+    found = tuple(options.parse(one.arguments) for one in (manifest, model) if one is not None)
+    for one in (one for given in found for one in given):
         if one.option.key in _ONLY_USER:
             raise RefusedOption(
                 f"The default arguments of this bundle hold {one.spelling}, which only the user can give: "
                 "rebuild the bundle without it."
             )
-    return given
+    return found
+
+
+def _system_prompt(manifest: Manifest | None, model: Model | None) -> str | None:
+    own = model.system_prompt if model else None
+    return own or (manifest.system_prompt if manifest else None)
 
 
 def _merge(*sources: Sequence[Given]) -> list[Given]:
@@ -154,17 +166,34 @@ def _merge(*sources: Sequence[Given]) -> list[Given]:
     return list(merged.values())
 
 
-def _model(name: str | None, manifest: Manifest) -> Model:
-    """The model of the bundle that -m names, by its path or name; by default the bundle's own choice."""
+def _choose_model(
+    given: Sequence[Given], manifest: Manifest, room: Callable[[], Room] | None
+) -> tuple[Model, Picked | None]:
+    """The model that --use or -m names, else the one that fits best; and how it was chosen, where there are several."""
+    texts = {one.option.key: one.values[-1] for one in given if one.values}
+    name = texts.get("--use", texts.get("-m"))
+    named = _named(name, manifest) if name is not None else None
+    if room is None or len(manifest.models) < 2:
+        return named or next(model for model in manifest.models if model.path == manifest.default_model), None
+    from solofile.runtime import which_model
+
+    def asked(model: Model) -> int:
+        every = _merge(*_defaults(manifest, model), given)
+        return next((int(one.values[0]) for one in every if one.option.key == "-c"), 0)
+
+    picked = which_model.pick(manifest, asked, room(), named)
+    return picked.model, picked
+
+
+def _named(name: str, manifest: Manifest) -> Model:
+    """The model of the bundle of that name or path. Raises UnknownName with the nearest, RefusedOption for a file."""
     models = manifest.models
-    if name is None:
-        return next(model for model in models if model.path == manifest.default_model)
     for model in models:
         if name in (model.name, model.path, model.path.rpartition("/")[2]):
             return model
     if "/" in name or "\\" in name or name.endswith(".gguf"):
         raise RefusedOption(
-            f"A bundle runs the models inside it, not {name}: leave -m out, or make a bundle of that file with "
+            f"A bundle runs the models inside it, not {name}: leave it out, or make a bundle of that file with "
             "`solofile build`."
         )
     raise UnknownName("model", name, [model.name for model in models], where="this bundle")
@@ -262,7 +291,7 @@ def core_arguments(launch: Launch, manifest: Manifest, path: KernelPath, memory:
     context = int(options_given["-c"][0]) if "-c" in options_given else 0
     defaults: list[str] = ["-c", str(path.context)] if path.context and not context else []
     if "-a" not in options_given:
-        defaults += ["--alias", manifest.name if model.path == manifest.default_model else model.name]
+        defaults += ["--alias", manifest.name if len(manifest.models) == 1 else model.name]
     if launch.mode == PROMPT and "--warmup" not in options_given:
         defaults += ["--no-warmup"]
     fits = path.context or fits_easily(model, context, memory)

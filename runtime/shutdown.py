@@ -25,8 +25,11 @@ class Terminated(KeyboardInterrupt):
 
 
 def install() -> None:
-    """Turn SIGTERM and SIGHUP into Terminated; one that is ignored from outside (nohup) stays ignored."""
-    for name in ("SIGTERM", "SIGHUP"):
+    """Turn SIGTERM and SIGHUP into Terminated; one that is ignored from outside (nohup) stays ignored.
+
+    SIGBREAK is Windows' word for a window that was closed.
+    """
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise)

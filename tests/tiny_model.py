@@ -20,11 +20,19 @@ def _byte_characters() -> list[str]:
     return [chr(value) if value in printable else chr(next(others)) for value in range(256)]
 
 
-def write_tiny_model(path: Path, *, layers: int = 1, width: int = 64, context: int = 2048, seed: int = 1) -> Path:
-    """Write a model of ``layers`` blocks and ``width`` hidden units to ``path``; the text that it makes is noise."""
+def write_tiny_model(
+    path: Path, *, layers: int = 1, width: int = 64, context: int = 2048, seed: int = 1, pictures: bool = False
+) -> Path:
+    """Write a model of ``layers`` blocks and ``width`` hidden units to ``path``; the text that it makes is noise.
+
+    With ``pictures`` it has the tokens that stand around a picture of `write_tiny_projector`.
+    """
     heads, feed_forward = 4, 2 * width
     tokens = [*_byte_characters(), "th", "<|im_start|>", "<|im_end|>"]
     kinds = [gguf.TokenType.NORMAL] * 257 + [gguf.TokenType.CONTROL] * 2
+    if pictures:
+        tokens += ["\u010a\u010a", "<fake_token_around_image>", "<global-img>"]  # the first one is two line breaks
+        kinds += [gguf.TokenType.NORMAL] + [gguf.TokenType.CONTROL] * 2
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
     writer.add_context_length(context)
@@ -41,7 +49,7 @@ def write_tiny_model(path: Path, *, layers: int = 1, width: int = 64, context: i
     writer.add_tokenizer_pre("default")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges(["t h"])
+    writer.add_token_merges(["t h", *(["\u010a \u010a"] if pictures else [])])
     writer.add_bos_token_id(257)
     writer.add_eos_token_id(258)
     writer.add_chat_template(CHAT_TEMPLATE)

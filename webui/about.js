@@ -10,7 +10,7 @@ export function showAbout(about, key) {
   const parts = [
     ...(about.models ?? []).map((model) => facts(t("model"), modelFacts(model))),
     facts(t("program"), programFacts(about)),
-    apiPart(new URL(".", location.href).href, key),
+    apiPart(new URL(".", location.href).href, key, about.model),
   ];
   dialog(about.title ?? about.name ?? "solofile", parts, { name: "about" });
 }
@@ -51,26 +51,19 @@ function amount(count) {
   return count >= 1e6 ? `${decimal(count / 1e6)} M` : String(count);
 }
 
-function apiPart(address, key) {
+function apiPart(address, key, model) {
   return el("section", {}, el("h3", {}, t("api")), el("p", {}, t("apiHint")),
-    codeBlock("bash", curl(address, key)), codeBlock("python", python(address, key)), el("p", { class: "hint" }, t(key ? "apiKeyed" : "apiOpen")));
+    codeBlock("bash", curl(address, key)), codeBlock("python", python(address, key, model)), el("p", { class: "hint" }, t(key ? "apiKeyed" : "apiOpen")));
 }
 
-const curl = (address, key) =>
-  [
-    `curl ${address}v1/chat/completions \\`,
-    ...(key ? ["  -H \"Authorization: Bearer $API_KEY\" \\"] : []),
-    "  -H \"Content-Type: application/json\" \\",
-    "  -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'",
-  ].join("\n");
+const curl = (address, key) => `curl ${address}v1/chat/completions \\
+${key ? "  -H \"Authorization: Bearer $API_KEY\" \\\n" : ""}  -H "Content-Type: application/json" \\
+  -d '{"messages": [{"role": "user", "content": "Hello"}]}'`;
 
-const python = (address, key) =>
-  [
-    "from openai import OpenAI",
-    "",
-    `client = OpenAI(base_url="${address}v1", api_key=${key ? "API_KEY" : "\"none\""})`,
-    "answer = client.chat.completions.create(",
-    "    model=\"any\", messages=[{\"role\": \"user\", \"content\": \"Hello\"}]",
-    ")",
-    "print(answer.choices[0].message.content)",
-  ].join("\n");
+const python = (address, key, model = "any") => `from openai import OpenAI
+
+client = OpenAI(base_url="${address}v1", api_key=${key ? "API_KEY" : "\"none\""})
+answer = client.chat.completions.create(
+    model="${model}", messages=[{"role": "user", "content": "Hello"}]
+)
+print(answer.choices[0].message.content)`;

@@ -10,10 +10,11 @@ import { $, download, el, icon, pause } from "./dom.js";
 import { listen, showShortcuts } from "./keyboard.js";
 import { showState, waitForModel } from "./loading.js";
 import { Log } from "./log.js";
+import { drawModels, showModels } from "./models.js";
 import { askKey, banner, clearBanner, confirm, menu, toast } from "./notices.js";
 import { Presence } from "./presence.js";
 import { Prompts } from "./prompts.js";
-import { Server } from "./server.js";
+import { errorOf, Server } from "./server.js";
 import { applyTheme, Settings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { openStore } from "./store.js";
@@ -73,6 +74,7 @@ class App {
     await Promise.all([chats.load(), this.settings.load(store, this.about), this.prompts.load(store)]);
     this.answers.chats = this.sidebar.chats = this.chats = chats;
     $("quit").hidden = !this.about.can_quit;
+    drawModels(this.about);
     this.tellPort();
     const id = location.hash.slice(1);
     if (chats.list.has(id) && !this.chat.queue.length) await this.open(id);
@@ -83,7 +85,9 @@ class App {
     const about = await this.askAbout(); // the loaded model has defaults of its own
     if (about.digest !== this.about.digest) return location.reload();
     this.about = about;
+    drawModels(this.about);
     this.settings.defaults = about.defaults ?? {};
+    this.settings.bundleSystem = about.system_prompt ?? "";
     await this.readProps();
     this.ready = true;
     if (this.chat.conversation.path().length) this.chat.drawContext();
@@ -113,6 +117,19 @@ class App {
     model.multimodal = { image, audio };
     this.chat.contextSize = props.default_generation_settings?.n_ctx ?? model.context_length ?? 0;
     this.composer.able(model.multimodal);
+  }
+
+  // --- the bundle's models, of which one runs ---
+
+  async changeModel(model) {
+    if (model === this.about.model && this.ready) return;
+    if (this.answers.running.size) return void toast(t("stillAnswering"));
+    if (!this.about.can_switch) return void toast(t("modelRestart", { model }));
+    const response = await this.server.post("solofile/model", { model });
+    if (!response.ok) return void toast((await errorOf(response)).message);
+    this.ready = this.presence.here = false; // it goes for a moment, which is no trouble
+    this.chat.show(true);
+    if (await waitForModel(this.server, this.presence)) await this.becomeReady();
   }
 
   tellPort() {
@@ -243,7 +260,10 @@ class App {
   // --- buttons and keys ---
 
   wire() {
-    for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(place.dataset.icon));
+    for (const button of document.querySelectorAll("[data-icon]")) {
+      const { icon: picture, words } = button.dataset;
+      button.append(icon(picture), words ? el("span", { "data-t": words }, t(words)) : "");
+    }
     const known = (action) => () => this.chats && action();
     const clicks = {
       new: () => this.newChat(),
@@ -253,6 +273,7 @@ class App {
       about: known(() => showAbout(this.about, this.server.key)),
       shortcuts: showShortcuts,
       quit: () => this.quit(),
+      models: () => showModels(this.about, (model) => this.changeModel(model)),
       "files-menu": known(() => menu($("files-menu"), [
         [t("exportAll"), () => this.exportAll(), icon("down")],
         [t("import"), () => this.askImport(), icon("up")],

@@ -1,6 +1,6 @@
 // The field where a message is written, with what is attached to it. It works while the model still loads.
 
-import { $, el } from "./dom.js";
+import { $, attempt, el } from "./dom.js";
 import { accepted, FileError, fileCard, readAttachment } from "./files.js";
 import { toast } from "./notices.js";
 import { t } from "./strings.js";
@@ -16,7 +16,7 @@ export class Composer {
     this.files = [];
     this.abilities = new Promise((known) => (this.known = known)); // of the model, once it is there
     this.field = $("text");
-    this.field.value ||= storedDraft();
+    this.field.value ||= attempt(() => sessionStorage.getItem(DRAFT));
     this.listen();
     this.fit();
     this.field.focus();
@@ -53,7 +53,7 @@ export class Composer {
   }
 
   able(abilities) {
-    this.known(abilities);
+    this.known((this.abilities = abilities));
     $("files").accept = accepted(abilities);
   }
 
@@ -135,19 +135,5 @@ export class Composer {
 export const queuedCard = (text, files, cancel) =>
   el("div", { class: "queued" }, el("p", { class: "typed", dir: "auto" }, text || files.map(({ name }) => name).join(", ")), el("p", { class: "hint" }, t("queued")), el("button", { type: "button", onclick: cancel }, t("queuedCancel")));
 
-// A draft outlives a reload of its tab; a browser that forbids even this only forgets the draft.
-function storeDraft(text) {
-  try {
-    sessionStorage.setItem(DRAFT, text);
-  } catch {
-    // Full or forbidden: the text is still in the field.
-  }
-}
-
-function storedDraft() {
-  try {
-    return sessionStorage.getItem(DRAFT) ?? "";
-  } catch {
-    return "";
-  }
-}
+// A draft outlives a reload of its tab.
+const storeDraft = (text) => attempt(() => sessionStorage.setItem(DRAFT, text));

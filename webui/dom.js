@@ -45,4 +45,13 @@ export function download(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
+// What `action` gives; a browser may forbid storage, and then nothing is kept.
+export function attempt(action) {
+  try {
+    return action() ?? "";
+  } catch {
+    return "";
+  }
+}
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -2,15 +2,15 @@
 
 // Words for them are in languages/: "temperature" and "temperatureHint", and so on.
 export const PARAMETERS = [
-  { name: "temperature", min: 0, max: 2, step: 0.05, usual: 0.8 },
-  { name: "top_p", min: 0, max: 1, step: 0.01, usual: 0.95 },
-  { name: "top_k", min: 0, max: 200, step: 1, usual: 40 },
-  { name: "min_p", min: 0, max: 1, step: 0.01, usual: 0.05 },
-  { name: "repeat_penalty", min: 0.5, max: 2, step: 0.01, usual: 1 },
-  { name: "presence_penalty", min: -2, max: 2, step: 0.05, usual: 0 },
-  { name: "frequency_penalty", min: -2, max: 2, step: 0.05, usual: 0 },
-  { name: "max_tokens", min: -1, max: 1_000_000, step: 1, usual: -1 },
-  { name: "seed", min: -1, max: 4294967295, step: 1, usual: -1 },
+  { name: "temperature", min: 0, max: 2, usual: 0.8 },
+  { name: "top_p", min: 0, max: 1, usual: 0.95 },
+  { name: "top_k", min: 0, max: 200, whole: true, usual: 40 },
+  { name: "min_p", min: 0, max: 1, usual: 0.05 },
+  { name: "repeat_penalty", min: 0.5, max: 2, usual: 1 },
+  { name: "presence_penalty", min: -2, max: 2, usual: 0 },
+  { name: "frequency_penalty", min: -2, max: 2, usual: 0 },
+  { name: "max_tokens", min: -1, max: 1_000_000, whole: true, usual: -1 },
+  { name: "seed", min: -1, max: 4294967295, whole: true, usual: -1 },
 ];
 
 export const PRESETS = [
@@ -20,12 +20,12 @@ export const PRESETS = [
 ];
 
 // What is wrong with a value, as a key of the languages; null where nothing is.
-export function problemOf({ min, max, step }, text) {
+export function problemOf({ min, max, whole }, text) {
   if (text.trim() === "") return null;
   const value = Number(text);
   if (!Number.isFinite(value)) return "notANumber";
   if (value < min || value > max) return "outOfRange";
-  return step === 1 && !Number.isInteger(value) ? "notWhole" : null;
+  return whole && !Number.isInteger(value) ? "notWhole" : null;
 }
 
 export function schemaProblem(text) {

@@ -1,5 +1,7 @@
 // The server this page came from: the only one that it ever asks. Addresses are relative, so they stay under --api-prefix.
 
+import { attempt } from "./dom.js";
+
 const KEY = "solofile.key";
 
 // The server answered, and its answer is an error.
@@ -25,7 +27,7 @@ export class Server {
   // `askKey(wrong)` gives {key, remember} for a server that wants a key.
   constructor(askKey) {
     this.askKey = askKey;
-    this.key = kept(() => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY)) ?? "";
+    this.key = attempt(() => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY));
     this.asking = null;
   }
 
@@ -54,7 +56,7 @@ export class Server {
     this.asking ??= this.askKey(wrong).then(({ key, remember }) => {
       this.key = key;
       this.asking = null;
-      kept(() => (remember ? localStorage : sessionStorage).setItem(KEY, key));
+      attempt(() => (remember ? localStorage : sessionStorage).setItem(KEY, key));
     });
     return this.asking;
   }
@@ -99,14 +101,5 @@ export async function errorOf(response) {
     return new ServerError(response.status, JSON.parse(text).error);
   } catch {
     return new ServerError(response.status, { message: text.slice(0, 300) });
-  }
-}
-
-// A browser may forbid storage; then the key lives as long as the page.
-function kept(action) {
-  try {
-    return action();
-  } catch {
-    return null;
   }
 }

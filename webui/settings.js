@@ -119,7 +119,7 @@ export class Settings {
   }
 
   field(one) {
-    const { name, min, max, step, usual } = one;
+    const { name, min, max, usual } = one;
     const id = `set-${name}`;
     const problem = el("p", { class: "bad", id: `${id}-problem`, hidden: true });
     const usually = this.defaults[name] ?? usual;
@@ -137,7 +137,7 @@ export class Settings {
       reset.hidden = this.values[name] === undefined;
       this.save();
     });
-    return labelled(id, t(name), t(`${name}Hint`), input, reset, problem, step);
+    return labelled(id, t(name), t(`${name}Hint`), input, reset, problem);
   }
 
   schemaField() {

@@ -1,5 +1,7 @@
 // What the page says, in the reader's language: every word of it is in languages/.
 
+import { attempt } from "./dom.js";
+
 const LANGUAGES = { en: "English", de: "Deutsch" };
 const KEY = "solofile.language";
 
@@ -63,20 +65,5 @@ export function when(time) {
 }
 
 // Small choices of this browser (language, colours). One that forbids storage forgets them: nothing else is lost.
-export function remembered(key) {
-  try {
-    return localStorage.getItem(key) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-export function remember(key, value) {
-  try {
-    if (value) localStorage.setItem(key, value);
-    else localStorage.removeItem(key);
-    return true;
-  } catch {
-    return false;
-  }
-}
+export const remembered = (key) => attempt(() => localStorage.getItem(key));
+export const remember = (key, value) => attempt(() => (value ? localStorage.setItem(key, value) : localStorage.removeItem(key)));

@@ -4,6 +4,7 @@
 const std = @import("std");
 const os = @import("os.zig");
 const say = @import("say.zig");
+const certificates = @import("certificates.zig");
 const member = @import("member.zig");
 const sha256 = @import("sha256.zig");
 
@@ -73,7 +74,8 @@ fn refuseDamaged(path: []const u8, part: []const u8, what: []const u8) say.Refus
 /// Reads and checks the directory; the manifest is checked with it, the members when they are read.
 pub fn open(arena: std.mem.Allocator, self: os.self.Self) Failure!Archive {
     os.files.adviseRandom(self.handle);
-    const size = (os.files.fstat(self.handle) catch |err| return unreadable(self.path, err)).size;
+    const whole = (os.files.fstat(self.handle) catch |err| return unreadable(self.path, err)).size;
+    const size = certificates.archiveEnd(self.handle, whole) catch |err| return unreadable(self.path, err);
     var tail: [tail_size]u8 = undefined;
     const place = try findDirectory(self, size, &tail);
     const directory = try arena.alloc(u8, place.size);
@@ -86,6 +88,15 @@ pub fn open(arena: std.mem.Allocator, self: os.self.Self) Failure!Archive {
     };
     try checkDigest(arena, archive, directory);
     return archive;
+}
+
+/// Whether the file ends as a bundle does.
+pub fn hasEnd(self: os.self.Self) bool {
+    var end: [end_size]u8 = undefined;
+    const size = (os.files.fstat(self.handle) catch return false).size;
+    if (size < end_size) return false;
+    const n = os.files.readAt(self.handle, &end, size - end_size) catch return false;
+    return n == end_size and u32At(&end, 0) == 0x06054b50 and std.mem.startsWith(u8, end[22..], comment_prefix);
 }
 
 fn unreadable(path: []const u8, err: os.files.Error) say.Refusal {

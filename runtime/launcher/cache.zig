@@ -11,14 +11,7 @@ pub const Failure = say.Refusal || error{OutOfMemory};
 
 const FolderError = os.files.Error || error{OutOfMemory};
 
-const Source = enum { explicit, personal, shared };
-
-const Candidate = struct {
-    path: [:0]const u8,
-    source: Source,
-    /// The home folder that it lies in, which is never made.
-    home: ?[]const u8 = null,
-};
+const Candidate = os.Candidate;
 
 /// The cache folder, there and checked, with its `packs` and `state`. Each folder that is passed over is named with the reason.
 pub fn choose(arena: Allocator, block: environment.Block, pack: sums.Pack) Failure![:0]const u8 {
@@ -40,31 +33,11 @@ pub fn choose(arena: Allocator, block: environment.Block, pack: sums.Pack) Failu
     );
 }
 
-fn candidates(arena: Allocator, block: environment.Block) Failure![]const Candidate {
-    var list: std.ArrayList(Candidate) = .empty;
-    if (environment.get(block, "SOLOFILE_CACHE")) |path| {
-        var buffer: [4096]u8 = undefined;
-        const here = os.files.currentFolder(&buffer) catch "/";
-        try list.append(arena, .{ .path = try os.self.absolute(arena, here, path), .source = .explicit });
-        return list.items;
-    }
-    const uid = os.process.user();
-    if (environment.get(block, "XDG_CACHE_HOME")) |base| try personal(arena, &list, base, false);
-    if (environment.get(block, "HOME")) |home| try personal(arena, &list, home, true);
-    if (try os.self.homeOf(arena, uid)) |home| try personal(arena, &list, home, true);
-    for ([_][]const u8{ "/var/tmp", "/tmp" }) |base| {
-        const path = try std.fmt.allocPrintSentinel(arena, "{s}/solofile-{d}", .{ base, uid }, 0);
-        try list.append(arena, .{ .path = path, .source = .shared });
-    }
-    return list.items;
-}
-
-/// A folder in the user's own; relative ones mean nothing, and one that is listed already is not asked twice.
-fn personal(arena: Allocator, list: *std.ArrayList(Candidate), base: []const u8, is_home: bool) Failure!void {
-    if (base[0] != '/') return;
-    const path = try std.fs.path.joinZ(arena, &.{ base, if (is_home) ".cache/solofile" else "solofile" });
-    for (list.items) |other| if (std.mem.eql(u8, other.path, path)) return;
-    try list.append(arena, .{ .path = path, .source = .personal, .home = if (is_home) base else null });
+fn candidates(arena: Allocator, block: environment.Block) error{OutOfMemory}![]const Candidate {
+    const path = environment.get(block, "SOLOFILE_CACHE") orelse return os.places.cacheFolders(arena, block);
+    const one = try arena.create([1]Candidate);
+    one.* = .{.{ .path = try os.self.absolute(arena, path), .source = .explicit }};
+    return one;
 }
 
 /// Why the folder cannot be used, as the end of a sentence; null where it can. What is missing is made on the way.
@@ -82,11 +55,11 @@ fn fault(arena: Allocator, candidate: Candidate, pack: sums.Pack) error{OutOfMem
     const noexec = os.files.isNoexec(ancestor.path) catch |err| return try because(arena, "it cannot be reached", err);
     if (noexec) return "it is on a file system mounted noexec, no program can be started from it";
     makeFolders(arena, candidate.path) catch |err| return try because(arena, "it cannot be created", err);
-    if (try distrusted(arena, candidate.path)) |reason| return reason;
+    if (try os.trust.fault(arena, candidate.path)) |reason| return reason;
     for ([_][]const u8{ "packs", "state" }) |name| {
         const path = try std.fs.path.joinZ(arena, &.{ candidate.path, name });
         makeFolders(arena, path) catch |err| return try because(arena, "it cannot be written", err);
-        if (try distrusted(arena, path)) |reason| return reason;
+        if (try os.trust.fault(arena, path)) |reason| return reason;
     }
     return unwritable(arena, candidate.path, pack);
 }
@@ -98,18 +71,6 @@ fn unwritable(arena: Allocator, path: []const u8, pack: sums.Pack) error{OutOfMe
         if (os.files.lstat(try std.fs.path.joinZ(arena, &.{ packs, &pack.digest }))) |_| return null else |_| {}
         return try because(arena, "it cannot be written", err);
     };
-    return null;
-}
-
-/// The rule for a folder that programs are started from; null where it is kept.
-fn distrusted(arena: Allocator, path: [:0]const u8) error{OutOfMemory}!?[]const u8 {
-    const found = os.files.lstat(path) catch |err| return try because(arena, "it cannot be reached", err);
-    if (found.kind == .link) return try print(arena, "{s} is a symbolic link", .{path});
-    if (found.kind != .folder) return try print(arena, "{s} is not a folder", .{path});
-    if (found.uid != os.process.user()) return try owned(arena, path, found.uid);
-    if (found.mode & 0o022 != 0) {
-        return try print(arena, "others can write to {s} (mode {o:0>4}, chmod go-w takes that away)", .{ path, found.mode });
-    }
     return null;
 }
 
@@ -135,7 +96,7 @@ fn existing(arena: Allocator, path: [:0]const u8) FolderError!Ancestor {
     var at = path;
     while (true) {
         if (os.files.stat(at)) |found| return .{ .path = at, .stat = found } else |err| if (err != error.NotFound) return err;
-        at = try arena.dupeZ(u8, std.fs.path.dirnamePosix(at) orelse "/");
+        at = try arena.dupeZ(u8, os.places.parent(at) orelse return error.NotFound);
     }
 }
 
@@ -144,7 +105,7 @@ fn makeFolders(arena: Allocator, path: [:0]const u8) FolderError!void {
     os.files.makeFolder(path) catch |err| switch (err) {
         error.Exists => return,
         error.NotFound => {
-            const parent = std.fs.path.dirnamePosix(path) orelse return err;
+            const parent = os.places.parent(path) orelse return err;
             try makeFolders(arena, try arena.dupeZ(u8, parent));
             os.files.makeFolder(path) catch |again| if (again != error.Exists) return again;
         },

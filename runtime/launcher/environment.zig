@@ -1,5 +1,6 @@
 //! The environment: what the launcher reads from it, and what of it the runtime gets to see.
 
+const builtin = @import("builtin");
 const std = @import("std");
 const Allocator = std.mem.Allocator;
 
@@ -9,7 +10,7 @@ pub const Block = []const ?[*:0]const u8;
 pub fn get(block: Block, name: []const u8) ?[]const u8 {
     for (block) |item| {
         const text = std.mem.span(item orelse continue);
-        if (!std.mem.eql(u8, nameOf(text), name) or text.len <= name.len + 1) continue;
+        if (!sameName(nameOf(text), name) or text.len <= name.len + 1) continue;
         return text[name.len + 1 ..];
     }
     return null;
@@ -17,6 +18,16 @@ pub fn get(block: Block, name: []const u8) ?[]const u8 {
 
 fn nameOf(text: []const u8) []const u8 {
     return text[0 .. std.mem.indexOfScalar(u8, text, '=') orelse text.len];
+}
+
+const any_case = builtin.os.tag == .windows;
+
+fn sameName(one: []const u8, other: []const u8) bool {
+    return if (any_case) std.ascii.eqlIgnoreCase(one, other) else std.mem.eql(u8, one, other);
+}
+
+fn beginsWith(name: []const u8, prefix: []const u8) bool {
+    return if (any_case) std.ascii.startsWithIgnoreCase(name, prefix) else std.mem.startsWith(u8, name, prefix);
 }
 
 /// What names code or settings for the runtime: libraries to preload or to search, GPU drivers and layers to load, compiled code
@@ -51,6 +62,7 @@ const dropped = [_][]const u8{
     "SOLOFILE_CACHE_DIR",
     "SOLOFILE_CHILD",
     "SOLOFILE_CRASH",
+    "SOLOFILE_FILE",
     "SOLOFILE_LAUNCHER_PID",
 };
 const dropped_prefixes = [_][]const u8{
@@ -60,9 +72,9 @@ const dropped_prefixes = [_][]const u8{
 const kept = [_][]const u8{ "GGML_VK_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER" };
 
 fn isDropped(name: []const u8) bool {
-    for (kept) |other| if (std.mem.eql(u8, name, other)) return false;
-    for (dropped) |other| if (std.mem.eql(u8, name, other)) return true;
-    for (dropped_prefixes) |prefix| if (std.mem.startsWith(u8, name, prefix)) return true;
+    for (kept) |other| if (sameName(name, other)) return false;
+    for (dropped) |other| if (sameName(name, other)) return true;
+    for (dropped_prefixes) |prefix| if (beginsWith(name, prefix)) return true;
     return false;
 }
 

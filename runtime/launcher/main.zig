@@ -5,11 +5,11 @@ const os = @import("os.zig");
 const say = @import("say.zig");
 const archive = @import("archive.zig");
 const cache = @import("cache.zig");
-const environment = @import("environment.zig");
 const signature = @import("signature.zig");
 const store = @import("store.zig");
 const sums = @import("sums.zig");
 const supervise = @import("supervise.zig");
+const universal = @import("universal.zig");
 
 // Zig's own start-up and panic code would bring its whole I/O layer; the launcher needs none of it.
 pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signal_stack_size = null };
@@ -23,10 +23,12 @@ fn fault(message: []const u8, _: ?usize) noreturn {
 
 pub fn main(init: std.process.Init.Minimal) u8 {
     os.process.takeSignals();
-    return run(init.args.vector, init.environ.block.slice) catch |err| switch (err) {
+    const code = run(init) catch |err| switch (err) {
         error.Refused => refused(),
         error.OutOfMemory => outOfMemory(),
     };
+    if (code != 0) os.process.holdWindow();
+    return code;
 }
 
 fn refused() u8 {
@@ -40,10 +42,12 @@ fn outOfMemory() u8 {
     return say.failure;
 }
 
-fn run(arguments: []const [*:0]const u8, block: environment.Block) (say.Refusal || error{OutOfMemory})!u8 {
+fn run(init: std.process.Init.Minimal) (say.Refusal || error{OutOfMemory})!u8 {
     var arena_state: std.heap.ArenaAllocator = .init(std.heap.page_allocator);
     const arena = arena_state.allocator();
-    const self = try openSelf(arena, arguments);
+    const arguments = try os.process.arguments(arena, init);
+    const block = try os.process.environment(arena, init);
+    const self = try universal.bundleOf(arena, try openSelf(arena, arguments), block);
     const opened = try archive.open(arena, self);
     try signature.check(arena, opened, arguments);
     const pack = try sums.open(arena, opened);

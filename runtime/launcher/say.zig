@@ -35,5 +35,5 @@ pub fn line(comptime format: []const u8, arguments: anytype) void {
     writer.print("solofile: " ++ format, arguments) catch {};
     const end = writer.buffered().len;
     buffer[end] = '\n';
-    os.files.writeAll(2, buffer[0 .. end + 1]) catch {};
+    os.files.say(buffer[0 .. end + 1]);
 }

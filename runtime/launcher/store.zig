@@ -44,7 +44,8 @@ pub const Store = struct {
                 .unsupported => return self.acquireWithoutLock(),
                 .busy => waiting_since = null, // somebody unpacks
                 .held => {
-                    if (!self.isCurrent(handle)) {
+                    // Whoever clears the cache may have removed the locked file.
+                    if (!os.files.isSame(handle, self.lock_path)) {
                         os.files.close(handle) catch {};
                         handle = try self.openLock() orelse return self.acquireWithoutLock();
                         continue;
@@ -71,13 +72,6 @@ pub const Store = struct {
         waiting_since.* = since;
         if (os.process.ticks() - since > patience_ms and !try self.isWhole()) try self.make();
         return false;
-    }
-
-    /// Whether the locked file is still the one that has the name: whoever clears the cache may have removed it.
-    fn isCurrent(self: Store, handle: os.files.Handle) bool {
-        const held = os.files.fstat(handle) catch return true;
-        const named = os.files.lstat(self.lock_path) catch return false;
-        return held.dev == named.dev and held.ino == named.ino;
     }
 
     fn acquireWithoutLock(self: Store) Failure!void {

@@ -7,7 +7,13 @@ const crash = @import("crash.zig");
 const environment = @import("environment.zig");
 const Allocator = std.mem.Allocator;
 
-pub const program = "solofile-runtime";
+pub const program = "solofile-runtime" ++ os.process.program_suffix;
+
+/// What the kernel starts for a program that is linked with glibc.
+const loader = switch (@import("builtin").cpu.arch) {
+    .aarch64 => "/lib/ld-linux-aarch64.so.1",
+    else => "/lib64/ld-linux-x86-64.so.2",
+};
 
 pub const Job = struct {
     bundle: [:0]const u8,
@@ -70,7 +76,7 @@ fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {
         .crash = crashed,
     });
     const path = try std.fs.path.joinZ(arena, &.{ job.folder, program });
-    const child = os.process.start(path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);
+    const child = os.process.start(arena, path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);
     var asked_at: ?u64 = null;
     while (true) switch (os.process.nextEvent(child)) {
         .asked_to_stop => asked_at = os.process.ticks(),
@@ -90,8 +96,9 @@ fn argumentsOf(arena: Allocator, job: Job) error{OutOfMemory}![*:null]const ?[*:
     return result.ptr;
 }
 
-fn notStarted(path: []const u8, err: os.process.StartError) say.Refusal {
+fn notStarted(path: []const u8, err: os.process.StartError) Failure {
     return switch (err) {
+        error.OutOfMemory => error.OutOfMemory,
         error.ExecDenied => say.refuse(
             say.failure,
             "{s} may not be executed (noexec or a security policy); set SOLOFILE_CACHE to a folder that programs can be started from.",
@@ -99,8 +106,9 @@ fn notStarted(path: []const u8, err: os.process.StartError) say.Refusal {
         ),
         error.ExecNotFound => say.refuse(
             say.failure,
-            "{s} cannot be started because this system lacks its loader; run the bundle on a system with glibc.",
-            .{path},
+            "This system has no glibc ({s} is missing), which the bundle needs: run it on a system with glibc, such as Debian, " ++
+                "Ubuntu, Fedora or openSUSE, or in a container of one (Alpine and others with musl have none).",
+            .{loader},
         ),
         else => |known| say.refuse(
             say.failure,

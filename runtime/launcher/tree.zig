@@ -22,7 +22,7 @@ pub fn isWhole(arena: Allocator, root: []const u8, files: []const sums.File) err
         }
         const found = os.files.lstat(try joined(arena, &path, root, file.path)) catch return false;
         if (found.kind != .file or found.uid != uid or found.size != file.size) return false;
-        if (found.mtime != file_time or found.mode != file.cachedMode()) return false;
+        if (found.mtime != file_time or !os.files.hasMode(found, file.cachedMode())) return false;
         previous = file.path;
     }
     return true;
@@ -30,7 +30,7 @@ pub fn isWhole(arena: Allocator, root: []const u8, files: []const sums.File) err
 
 fn isSealedFolder(path: [:0]const u8, uid: u32) bool {
     const found = os.files.lstat(path) catch return false;
-    return found.kind == .folder and found.uid == uid and found.mode == folder_mode;
+    return found.kind == .folder and found.uid == uid and os.files.hasMode(found, folder_mode);
 }
 
 /// `root/name` in a buffer that the next call overwrites.

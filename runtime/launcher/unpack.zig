@@ -87,7 +87,7 @@ const Notice = struct {
     fn sayOnce(self: *Notice) void {
         if (self.said or os.process.ticks() - self.started < quiet_ms) return;
         self.said = true;
-        if (!os.files.isTerminal(2)) return;
-        say.line("unpacking once to {s} …", .{std.fs.path.dirnamePosix(self.root) orelse self.root});
+        if (!os.files.errorsAreSeen()) return;
+        say.line("unpacking once to {s} …", .{os.places.parent(self.root) orelse self.root});
     }
 };

@@ -1,4 +1,5 @@
-"""Control groups for the benchmarks, of either version: a share of a CPU, a device that gives so many bytes a second.
+"""Control groups for benchmarks and tests, of either version: a share of a CPU, memory, a device that gives so many
+bytes a second.
 
 They need root. A group is removed when the block ends, with whatever still runs in it ended before.
 """
@@ -50,6 +51,14 @@ def read_limit(device: int, speed: int) -> Iterator[Group]:
             (folder / "blkio.throttle.read_bps_device").write_text(f"{number} {speed}")
         else:
             (folder / "io.max").write_text(f"{number} rbps={speed}")
+        yield Group(folder)
+
+
+@contextmanager
+def memory_limit(size: int) -> Iterator[Group]:
+    """A group whose processes get ``size`` bytes of memory together."""
+    with _made("memory") as (folder, first):
+        (folder / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(size))
         yield Group(folder)
 
 

@@ -75,6 +75,8 @@ def tensor(name: str, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
 
 
 ARCHITECTURE = entry("general.architecture", 8, text("llama"))
+NO_WORDS = entry("tokenizer.ggml.model", 8, text("none"))
+"""Of a model without a vocabulary, which llama.cpp loads as well."""
 
 
 def raw_gguf(

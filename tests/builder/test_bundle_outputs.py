@@ -32,7 +32,7 @@ def test_nothing_is_left(tmp_path: Path, error: type[BaseException]) -> None:
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / f".x.exe.{os.getpid()}.part").write_bytes(b"half")
+    (tmp_path / f".x.exe.{os.getpid()}.solofile.part").write_bytes(b"half")
     with replacing(tmp_path / "x.exe") as file:
         file.write(b"new")
     assert list(tmp_path.iterdir()) == [tmp_path / "x.exe"]
@@ -115,15 +115,17 @@ def test_disk_that_fills_up(small_disk: Path) -> None:
 def test_strays_go_and_what_is_being_written_stays(tmp_path: Path) -> None:
     """Those of processes that are gone, whatever their number; not those of another build that runs, nor of others."""
     path = tmp_path / "x.exe"
-    left = [tmp_path / f".x.exe.{number}.part" for number in (1, os.getppid(), 99_999_999, "7-2")]
-    others = [tmp_path / ".y.exe.1.part", tmp_path / ".x.exe.part", tmp_path / ".x.exe.1.part.txt"]
+    left = [tmp_path / f".x.exe.{number}.solofile.part" for number in (1, os.getppid(), 99_999_999, "7-2")]
+    left += [tmp_path / ".y.exe.1.solofile.part"]
+    others = [tmp_path / name for name in (".y.exe.1.part", ".x.exe.solofile.part", ".x.exe.1.solofile.part.txt")]
     for stray in (*left, *others):
         stray.write_bytes(b"half")
     with replacing(path) as first:
         first.write(b"first")
-        with replacing(path) as second:
+        with replacing(tmp_path / "y.exe") as other, replacing(path) as second:
+            other.write(b"other")
             second.write(b"second")
-            assert len(list(tmp_path.glob(".x.exe.*.part"))) == 2
+            assert len(list(tmp_path.glob(".?.exe.*.solofile.part"))) == 3
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
-    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    assert sorted(tmp_path.iterdir()) == sorted([path, tmp_path / "y.exe", *others])

@@ -19,13 +19,7 @@ from solofile.runtime.errors import DamagedBundle
 from solofile.runtime.integrity import verify
 from solofile.runtime.manifest import LlamaCpp, Manifest
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
@@ -48,8 +42,9 @@ def old(model: Path, pack_path: Path, folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def new_pack(tmp_path: Path) -> Path:
-    """A newer runtime: more of it, another llama.cpp, another launcher's length."""
+def new_pack(tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 - it was built before
+    """A newer runtime, of a newer solofile: more of it, another llama.cpp, another launcher's length."""
+    monkeypatch.setattr("solofile.builder.inputs.LLAMA_CPP_COMMIT", "fedcba9")
     files = [file for file in pack_files() if "x64" not in Path(file.path).name]
     files += [
         PackSource(f"native/{TARGET}/libggml-cpu-x64.so", os.urandom(200_000), 0o755),

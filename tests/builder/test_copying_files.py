@@ -22,7 +22,22 @@ def output(tmp_path: Path) -> io.FileIO:
     return io.FileIO(tmp_path / "output", "w+b")
 
 
-@pytest.mark.parametrize("size", [1, 1000, copying.CHUNK - 1, copying.CHUNK, copying.CHUNK * 40 + 7])
+@pytest.fixture(params=["in the kernel", "buffered", "never mapped"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the bytes get from file to file, and to the digests."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(19, "No such device")
+
+    if request.param == "buffered":
+        monkeypatch.setattr(copying, "move_inside", lambda *_: 0)
+    if request.param == "never mapped":
+        monkeypatch.setattr(copying.mmap, "mmap", refuse)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("size", [1, 1000, copying.CHUNK - 1, copying.CHUNK, copying.CHUNK * 5 + 7])
+@pytest.mark.usefixtures("way")
 def test_copy(tmp_path: Path, output: io.FileIO, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "source").write_bytes(data)
@@ -43,7 +58,9 @@ def test_source_that_shrinks(tmp_path: Path, output: io.FileIO) -> None:
     assert "sha256" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_source_that_fails(tmp_path: Path, output: io.FileIO) -> None:
+def test_source_that_fails(tmp_path: Path, output: io.FileIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "move_inside", lambda *_: 0)
+
     class Failing(io.FileIO):
         def readinto(self, _: object) -> int:
             raise OSError(5, "Input/output error")
@@ -83,6 +100,7 @@ def test_cloned_blocks_are_hashed_as_they_lie(
 
     monkeypatch.setattr(copying, "clone_range", clone)
     monkeypatch.setattr(copying, "write_all", write)
+    monkeypatch.setattr(copying, "move_inside", lambda *_: 0)
     with output, io.FileIO(tmp_path / "source") as source:
         digests = copy_file(source, len(data), output, 65_536, lambda _: None)
     assert digests.sha256 == hashlib.sha256(data).hexdigest()

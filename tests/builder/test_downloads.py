@@ -256,12 +256,13 @@ def test_two_at_once_fetch_it_once(server: FileServer) -> None:
 
 def test_interrupted_from_the_keyboard(server: FileServer, build_cache: Path) -> None:
     server.pause = 20
-    code = (
-        "import sys; from solofile.builder.sources import UrlSource, fetch\nfetch(UrlSource(sys.argv[1], sys.argv[2]))"
-    )
+    code = "import sys; from solofile.builder.__main__ import run; sys.exit(run())"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", code, server.url, SHA], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "build", server.url, "--sha256", SHA, "--name", "n"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     partial = build_cache / "downloads" / SHA / "download.part"
     deadline = time.monotonic() + 20
@@ -269,7 +270,8 @@ def test_interrupted_from_the_keyboard(server: FileServer, build_cache: Path) ->
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
-    assert "2.6 MB of Tiny Model.gguf are kept: the next run goes on there" in said
+    assert said == "solofile: stopped; 2.6 MB of Tiny Model.gguf are kept, and the next run goes on there.\n"
+    assert process.returncode == 130
     server.pause = 0
     assert get(server.url).read_bytes() == DATA
     assert server.ranges_asked[-1] == f"bytes={len(DATA) // 2}-"

@@ -10,10 +10,29 @@ from pathlib import Path
 
 import gguf
 import pytest
-from ggufs import ARCHITECTURE, entry, raw_gguf, tensor, text, write_gguf
+from ggufs import ARCHITECTURE, NO_WORDS, entry, raw_gguf, tensor, text, write_gguf
+from solofile.builder import gguf_architectures
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_check import FILE_TYPES, check_model
 from solofile.builder.gguf_header import TENSOR_TYPES, read_header
+from solofile.builder.gguf_memory import Memory, context_of
+from solofile.builder.inspect import memory_text
+
+WORDS = entry("tokenizer.ggml.model", 8, text("gpt2"))
+
+
+def words(count: int) -> bytes:
+    body = b"".join(text(f"w{number}") for number in range(count))
+    return entry("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, count) + body)
+
+
+def numbers(name: str, layout: str, values: list[float]) -> bytes:
+    body = struct.pack(f"<IQ{len(values)}{layout}", {"f": 6, "i": 5}[layout], len(values), *values)
+    return entry(f"tokenizer.ggml.{name}", 9, body)
+
+
+def number(name: str, value: int) -> bytes:
+    return entry(f"tokenizer.ggml.{name}", 4, struct.pack("<I", value))
 
 
 def refuse(path: Path, says: str) -> str:
@@ -69,7 +88,7 @@ def test_no_tensor_is_read(tmp_path: Path) -> None:
     """A sparse file of 20 GB is judged at once."""
     shape = (1 << 20, 5000)
     path = tmp_path / "large.gguf"
-    path.write_bytes(raw_gguf([ARCHITECTURE], [tensor("a", shape, 0, 0)]))
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS], [tensor("a", shape, 0, 0)]))
     with path.open("r+b") as file:
         file.truncate((1 << 22) * 5000 + 4096)
     start = time.monotonic()
@@ -140,7 +159,7 @@ def test_versions(tmp_path: Path, version: int, says: str) -> None:
 
 def test_version_2_is_fine(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
-    path.write_bytes(raw_gguf([ARCHITECTURE], [tensor("a", (32,), 0, 0)], version=2))
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS], [tensor("a", (32,), 0, 0)], version=2))
     assert check_model(path).parameters == 32
 
 
@@ -253,13 +272,77 @@ def test_hostile_headers(tmp_path: Path, contents: bytes, says: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([], "has no tokenizer"),
+        ([entry("tokenizer.ggml.model", 4, struct.pack("<I", 1))], "tokenizer.ggml.model that is no text"),
+        ([entry("tokenizer.chat_template", 4, struct.pack("<I", 1)), NO_WORDS], "chat_template that is no text"),
+        ([WORDS], "has a tokenizer and no tokens"),
+        ([WORDS, words(0)], "has a tokenizer and no tokens"),
+        ([WORDS, words(3), numbers("scores", "f", [0.5] * 2)], "3 tokens and 2 values of tokenizer.ggml.scores"),
+        ([WORDS, words(3), numbers("token_type", "f", [1] * 3)], "token_type of another type than llama.cpp reads"),
+        ([WORDS, words(3), numbers("merges", "i", [1])], "merges that are no list of texts"),
+        ([WORDS, words(3), number("bos_token_id", 3)], "has the tokenizer.ggml.bos_token_id 3 and 3 tokens"),
+        ([WORDS, words(3), entry("tokenizer.ggml.eos_token_id", 8, text("</s>"))], "eos_token_id that is no whole"),
+        ([WORDS, words(3), number("add_bos_token", 1)], "add_bos_token that is neither true nor false"),
+    ],
+)
+def test_vocabularies_that_are_none(tmp_path: Path, entries: list[bytes], says: str) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw_gguf([ARCHITECTURE, *entries], [tensor("a", (32,), 0, 0)]))
+    refuse(path, says)
+
+
+def test_sound_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    entries = [
+        *(WORDS, words(3), numbers("scores", "f", [0.5] * 4), number("bos_token_id", 2)),
+        number("eos_token_id", 0xFFFF_FFFF),
+    ]
+    path.write_bytes(raw_gguf([ARCHITECTURE, *entries], [tensor("a", (32,), 0, 0)]))
+    assert check_model(path).parameters == 32
+
+
+def test_chat_template_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    template = entry("tokenizer.chat_template", 8, text("x" * ((1 << 20) + 1)))
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS, template], [tensor("a", (32,), 0, 0)]))
+    refuse(path, "length of the chat template is 1048577 bytes")
+
+
+def test_unknown_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_architectures, "known_architectures", lambda: frozenset({"llama", "qwen3"}))
+    path = write_gguf(tmp_path / "m.gguf", architecture="lama")
+    refuse(path, "architecture “lama”, which this llama.cpp does not know .the nearest that it knows is llama.")
+    assert check_model(write_gguf(tmp_path / "m.gguf")).architecture == "llama"
+
+
+def test_memory_that_it_needs(tmp_path: Path) -> None:
+    """By hand: 2 layers with 2 and 4 heads, keys and values of 16 numbers in 2 bytes each."""
+    shape = {"block_count": 2, "embedding_length": 64, "attention.head_count": 4, "context_length": 100}
+    entries = [entry(f"llama.{key}", 4, struct.pack("<I", value)) for key, value in shape.items()]
+    entries.append(entry("llama.attention.head_count_kv", 9, struct.pack("<IQ2I", 4, 2, 2, 4)))
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw_gguf([ARCHITECTURE, NO_WORDS, *entries], [tensor("a", (32,), 0, 0)]))
+    memory = check_model(path).memory
+    assert memory == Memory(weights=128, token=(2 + 4) * (16 + 16) * 2, context=100)
+    assert memory is not None and (memory.cache(), memory.cache(10)) == (38_400, 3_840)
+    assert memory_text(memory, 10).startswith("4.0 KB and what computing takes")
+    assert context_of(["-c", "4096", "--ctx-size", "8192"]) == 8192
+    assert context_of(["-c", "0"]) is None
+
+
+def test_memory_that_nobody_knows(gguf_path: Path) -> None:
+    assert check_model(gguf_path).memory is None
+
+
 def test_large_texts_are_not_kept(tmp_path: Path) -> None:
     """A hundred texts of a megabyte cost no hundred megabytes."""
     long = text("x" * (1 << 20))
     path = tmp_path / "m.gguf"
-    path.write_bytes(
-        raw_gguf([ARCHITECTURE, *(entry(f"k{n}", 8, long) for n in range(100))], [tensor("a", (32,), 0, 0)])
-    )
+    entries = [ARCHITECTURE, NO_WORDS, *(entry(f"k{n}", 8, long) for n in range(100))]
+    path.write_bytes(raw_gguf(entries, [tensor("a", (32,), 0, 0)]))
     tracemalloc.start()
     try:
         assert check_model(path).parameters == 32

@@ -21,14 +21,6 @@ MOMENTS = 50
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def model(gguf_path: Path, tmp_path: Path) -> Path:
     path = tmp_path / "model.gguf"
     path.write_bytes(gguf_path.read_bytes() + os.urandom(12 << 20))

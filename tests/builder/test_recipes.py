@@ -267,9 +267,12 @@ def test_shipped_recipes_are_sound() -> None:
         assert recipe.title
         assert recipe.license
         assert recipe.license_files
-        assert not isinstance(recipe.source, (PathSource, BundleSource, SplitSource))
         assert recipe.verified is not None
-        assert (recipe.source.sha256 is not None) is recipe.verified
+        sums = []
+        for source in recipe.sources:
+            assert not isinstance(source, (PathSource, BundleSource, SplitSource))
+            sums.append(source.sha256 is not None)
+        assert all(sums) is recipe.verified
 
 
 @pytest.mark.parametrize("key", sorted(NOT_YET))

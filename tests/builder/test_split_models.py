@@ -40,6 +40,7 @@ def write_parts(
             writer.add_context_length(512)
             writer.add_chat_template("{{ messages }}")
             writer.add_float32("llama.rope.freq_base", 10000.1)
+            writer.add_tokenizer_model("gpt2")
             writer.add_token_list([b"\xff\xfe", b"two"])
             writer.add_token_scores([0.1, 0.2])
         if not whole:

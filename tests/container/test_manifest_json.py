@@ -67,6 +67,12 @@ def test_unknown_key(document: dict[str, Any], change: Callable[[Any], object], 
         (lambda d: d.update(models={}), "models must be a list"),
         (lambda d: d.update(models=[1]), r"models\.0 must be an object"),
         (lambda d: d.update(default_model="models/none.gguf"), "default_model must be one of the models"),
+        (lambda d: d["models"].append(d["models"][0]), "models must have names of their own"),
+        (lambda d: d["models"][0].update(arguments="-c"), r"models\.0\.arguments must be a list"),
+        (lambda d: d["models"][0].update(title=None), r"models\.0\.title must be text"),
+        (lambda d: d["models"][0].update(token_bytes=-1), r"models\.0\.token_bytes must be a whole number"),
+        (lambda d: d.update(icon="about/none.png"), "icon must be one of the parts"),
+        (lambda d: d.update(greeting=7), "greeting must be text"),
         (lambda d: d["models"][0].update(size=-1), r"models\.0\.size must be a whole number"),
         (lambda d: d["models"][0].update(size=True), r"models\.0\.size must be a whole number"),
         (lambda d: d["models"][0].update(size=1e3), r"models\.0\.size must be a whole number"),
@@ -103,6 +109,31 @@ def test_null_where_it_may_be(document: dict[str, Any]) -> None:
     manifest = read(document)
     model = manifest.models[0]
     assert (manifest.system_prompt, model.context_length, model.license) == (None, None, None)
+
+
+def test_what_may_be_left_out_of_a_model(document: dict[str, Any]) -> None:
+    plain = read(document)
+    assert not {"title", "system_prompt", "arguments", "token_bytes", "compute_bytes"} & set(document["models"][0])
+    own = {
+        "title": "Small",
+        "system_prompt": "Be brief.",
+        "arguments": ["-c", "9"],
+        "token_bytes": 7,
+        "compute_bytes": 9,
+    }
+    document["models"][0].update(own)
+    manifest = read(document)
+    assert {name: getattr(manifest.models[0], name) for name in own} == {**own, "arguments": ("-c", "9")}
+    assert json.loads(manifest.to_json()) == document
+    assert plain.models[0].arguments == ()
+
+
+def test_icon_and_greeting(document: dict[str, Any]) -> None:
+    assert not {"icon", "greeting"} & set(document)
+    document.update(icon=document["parts"][1]["path"], greeting="Welcome.")
+    manifest = read(document)
+    assert (manifest.icon, manifest.greeting) == (document["icon"], "Welcome.")
+    assert json.loads(manifest.to_json()) == document
 
 
 GPU = {"requires": "glibc 2.17", "needs": ["libvulkan.so.1"], "lacks": ["bfloat16"]}

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.e2e
 NAMES = (
     "libggml-base.so", "libggml.so", "libllama.so", "libggml-cpu.so", "libggml-cpu-haswell.so", "libggml-cpu-x64.so",
     "libggml-vulkan.so", "libvulkan.so.1", "libc.so.6", "libm.so.6", "libz.so.1", "libpython3.11.so.1.0",
+    "libstart.so", "libstdc++.so.6", "libgcc_s.so.1", "libutil.so.1", "libffi.so.6", "libssl.so.3", "libcrypto.so.3",
 )  # fmt: skip
 
 

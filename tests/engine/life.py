@@ -40,11 +40,11 @@ class Job(NamedTuple):
     def library(self) -> ctypes.CDLL:
         return prepare(self.native_dir, self.backends, [self.member])
 
-    def start(self, *extra: str, level: int = 0) -> LlamaEngine:
+    def start(self, *extra: str, level: int = 0, stored_prompts: bool = False) -> LlamaEngine:
         return LlamaEngine.start(
             self.native_dir, self.backends, [*self.arguments, *extra], [self.member], level,
             read_first=[self.member.name] if self.read_first else [],
-            calibrate=json.dumps(self.calibrate) if self.calibrate else "",
+            calibrate=json.dumps(self.calibrate) if self.calibrate else "", stored_prompts=stored_prompts,
         )  # fmt: skip
 
 
@@ -249,6 +249,21 @@ def estimated(job: Job) -> dict[str, Any]:
     return {
         "expected": expected, "again": again, "seconds": seconds, "phase": phase, "private": private, "said": said
     }  # fmt: skip
+
+
+def prompts(job: Job) -> dict[str, Any]:
+    """An engine that is given files of states, whatever is in them: it waits for them, and answers after all."""
+    files = [Path(path) for path in os.environ["STATES"].split(":") if path]
+    engine = job.start(stored_prompts=True)
+    waiting = engine.wait(1).phase
+    before = engine.prompts()
+    engine.give_prompts(files)
+    phase = engine.wait(60).phase
+    if files:
+        wait_for(lambda: engine.prompts() is not None)
+    said, outcome = answer(engine), engine.prompts()
+    engine.stop(10)
+    return {"waiting": waiting, "before": before, "phase": phase, "said": said["content"], "outcome": outcome}
 
 
 def logged(job: Job) -> dict[str, Any]:

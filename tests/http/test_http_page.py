@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from http_support import MakeClient
-from solofile.runtime.page import FILES, page_file
+from solofile.runtime.page import FILES, ICON, page_file
 from werkzeug.test import Client
 
 
@@ -68,7 +68,7 @@ def test_nothing_from_elsewhere() -> None:
     for tag, attributes in tags:
         for name in ("src", "href", "action", "srcset"):
             value = attributes.get(name) or ""
-            assert value in {*FILES, *inside, ""}, (tag, value)
+            assert value in {*FILES, *inside, ICON.strip("/"), ""}, (tag, value)
     for name in FILES:
         text = page_file(name).decode("utf-8")
         text = re.sub(r"^\s*//.*|http://www\.w3\.org/[\w/]+", "", text, flags=re.M)  # names of SVG and MathML
@@ -112,13 +112,14 @@ def test_requests_of_the_script_are_relative() -> None:
         "solofile/about",
         "solofile/events",
         "solofile/extract",
+        "solofile/model",
         "solofile/quit",
         "solofile/status",
         "tokenize",
         "v1/chat/completions",
     ]
     others = re.findall(r"\b(?:fetch|XMLHttpRequest|EventSource|WebSocket|sendBeacon|importScripts|Worker)\b.*", text)
-    assert others == ["fetch(path, { ...options, headers, cache: \"no-store\" });"]
+    assert others == ['fetch(path, { ...options, headers, cache: "no-store" });']
 
 
 def test_ids_of_the_scripts_are_in_the_page() -> None:

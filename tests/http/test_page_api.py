@@ -17,9 +17,7 @@ from werkzeug.test import Client
 FACTS = {"hardware": "A CPU, 2 cores", "kernel": "haswell on 2 threads (it is there).", "size": 98_000_000}
 
 
-def client_of(
-    engine: FakeEngine, control: Control | None = None, about: About = ABOUT, **settings: object
-) -> Client:
+def client_of(engine: FakeEngine, control: Control | None = None, about: About = ABOUT, **settings: object) -> Client:
     return Client(create_app(engine, ServerSettings(**settings), about, control))  # type: ignore[arg-type]
 
 
@@ -28,7 +26,7 @@ def client_of(
 
 def test_about_without_more_facts(client: Client) -> None:
     expected = {"name": "tiny", "title": "Tiny model", "system_prompt": "Be brief.", "version": "0.1.0"}
-    assert client.get("/solofile/about").get_json() == {**expected, "can_quit": False}
+    assert client.get("/solofile/about").get_json() == {**expected, "can_quit": False, "can_switch": False}
 
 
 def test_about_is_there_before_the_model(engine: FakeEngine) -> None:

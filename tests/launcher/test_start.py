@@ -240,4 +240,4 @@ def test_a_system_without_the_loader(launcher: Path, cache: Path, tmp_path: Path
     bundle = write_bundle(tmp_path / "b.exe", launcher.read_bytes(), {PROGRAM: script})
     ended = run([bundle.path], {"SOLOFILE_CACHE": cache})
     assert ended.code == 1
-    assert "this system lacks its loader; run the bundle on a system with glibc" in ended.err
+    assert "This system has no glibc (/lib64/ld-linux-x86-64.so.2 is missing)" in ended.err

@@ -32,7 +32,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         for name in cmake_targets:
-            (folder / native.CORE.get(name, f"lib{name}.so")).write_text(f"{name} {len(asked)}")
+            (folder / f"lib{native.CORE.get(name, name)}.so").write_text(f"{name} {len(asked)}")
         return folder
 
     kit = Kit(tmp_path / "kit", "kit", "a test's kit")
@@ -117,5 +117,5 @@ def test_names() -> None:
 
 
 def test_a_library_of_a_gpu_has_its_name() -> None:
-    library = GpuLibrary("cuda", Path(gpu.gpu_file("cuda")), "", Gpu("", (), ()))
+    library = GpuLibrary("cuda", Path(gpu.gpu_file("cuda", "linux-x86_64")), "", Gpu("", (), ()))
     assert library.path.name == "libggml-cuda.so"

@@ -13,14 +13,15 @@ from solofile.builder import inputs, native
 from solofile.builder.elf import read_needs
 from tiny_model import write_tiny_model
 
+CORE = native.core_files("linux-x86_64")
 OLDEST_GLIBC = (2, 17)
 SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2"}
 
 
 def libraries(folder: Path) -> list[Path]:
     """The core and the kernels; tests/gpu looks at the GPU backends, which may be there too."""
-    found = sorted(path for path in folder.glob("*.so") if path.name in native.CORE.values() or "-cpu-" in path.name)
-    assert {path.name for path in found} >= {*native.CORE.values(), "libggml-cpu-x64.so", "libggml-cpu-haswell.so"}
+    found = sorted(path for path in folder.glob("*.so") if path.name in CORE or "-cpu-" in path.name)
+    assert {path.name for path in found} >= {*CORE, "libggml-cpu-x64.so", "libggml-cpu-haswell.so"}
     return found
 
 
@@ -31,7 +32,7 @@ def test_nothing_newer_than_glibc_2_17_is_needed(native_dir: Path) -> None:
 
 
 def test_only_libc_is_needed_of_the_system(native_dir: Path) -> None:
-    own = set(native.CORE.values())
+    own = set(CORE)
     for path in libraries(native_dir):
         assert set(read_needs(path).libraries) <= SYSTEM | own, path.name
 

@@ -194,7 +194,7 @@ def fake_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]
         made = tmp_path / "bin"
         made.mkdir(exist_ok=True)
         for name in cmake_targets:
-            file = native.CORE.get(name) or (name if name in native.REFERENCE_PROGRAMS else f"lib{name}.so")
+            file = name if name in native.REFERENCE_PROGRAMS else f"lib{native.CORE.get(name, name)}.so"
             (made / file).write_text(f"{name} {len(asked)}")
         return made
 

@@ -187,9 +187,7 @@ class Mirror:
             (root / name).write_text(name)
 
 
-def test_the_pinned_packages_are_laid_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_pinned_packages_are_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = Mirror(monkeypatch)
     mirror.pin(monkeypatch, tmp_path)
     kit = vulkan_kit.find_kit()
@@ -197,7 +195,6 @@ def test_the_pinned_packages_are_laid_out(
     assert kit.key == vulkan_packages.key() and kit.terms == b"share/doc/libvulkan-dev/copyright"
     assert (kit.folder / "lib" / "glslc").is_file() and kit.glslc.stat().st_mode & 0o111
     assert any(line.endswith("download glslc=2025.2-1") for line in mirror.asked)
-    assert capsys.readouterr().err == "Fetching glslc and Vulkan's headers of Debian's trixie\n"
     count = len(mirror.asked)
     assert vulkan_kit.find_kit() == kit
     assert len(mirror.asked) == count

@@ -34,8 +34,8 @@ def test_another_day_at_another_path(
     environment = {**os.environ, **moved}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) == 2031
-    real = freezing._environment
-    monkeypatch.setattr(freezing, "_environment", lambda *places: real(*places) | moved)
+    real = freezing.tool_environment
+    monkeypatch.setattr(freezing, "tool_environment", lambda *places: real(*places) | moved)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LC_ALL", "C")
     work = tmp_path / "a longer path with spaces"
@@ -50,7 +50,7 @@ def test_what_is_preloaded_stays_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """ldd names what LD_PRELOAD loads, as if the program needed it."""
     for name in ("LD_PRELOAD", "LD_AUDIT", "PYTHONPATH"):
         monkeypatch.setenv(name, "/planted/lib.so")
-    assert "/planted/lib.so" not in freezing._environment(tmp_path, tmp_path).values()
+    assert "/planted/lib.so" not in freezing.tool_environment(tmp_path, tmp_path).values()
 
 
 def _another_day() -> dict[str, str]:

@@ -11,8 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "version"} | {
+SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "manifest", "version"} | {
+    "manifest_prompt",
     "arm",
+    "authenticode",
+    "beside",
     "bridge",
     "choice",
     "choose_cpu",
@@ -34,12 +37,14 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "hardware_windows",
     "kernel_path",
     "kernels",
+    "library_names",
     "measured",
     "memory",
     "memory_text",
     "native_probe",
     "options",
     "record",
+    "stored_prompts",
     "system_files",
     "text_columns",
     "topology",

@@ -32,14 +32,14 @@ def test_runtime_extra_has_the_versions_of_the_lock(project: dict[str, Any]) -> 
         assert locked[name].version == version
 
 
-@pytest.mark.parametrize("lock", ["runtime", "freeze", "tools"])
+@pytest.mark.parametrize("lock", ["runtime", "freeze", "tools", "self"])
 def test_every_line_of_a_lock_is_read(lock: str) -> None:
     text = (inputs.LOCKS / f"{lock}.txt").read_text("utf-8")
     assert len(inputs.pins(lock)) == len(re.findall("==", text))
     assert sum(pin.lines.count("--hash=sha256:") for pin in inputs.pins(lock).values()) == text.count("--hash")
 
 
-@pytest.mark.parametrize("lock", ["runtime", "freeze", "tools"])
+@pytest.mark.parametrize("lock", ["runtime", "freeze", "tools", "self"])
 def test_what_was_asked_for_is_locked(lock: str) -> None:
     for line in (inputs.LOCKS / f"{lock}.in").read_text("utf-8").split():
         name, _, version = line.partition("==")

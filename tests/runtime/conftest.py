@@ -21,8 +21,9 @@ from solofile.runtime.settings import Launch  # noqa: E402
 
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small bundle with a system prompt."""
-    return make_bundle(tmp_path_factory.mktemp("bundle"), system_prompt="Be brief.", arguments=("-c", "512"))
+    """A small bundle with a system prompt and a greeting."""
+    given = {"system_prompt": "Be brief.", "arguments": ("-c", "512"), "greeting": "Welcome to it."}
+    return make_bundle(tmp_path_factory.mktemp("bundle"), **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture

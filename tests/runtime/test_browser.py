@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from solofile.runtime import browser
+from solofile.runtime import browser, windows_calls
 
 URL = "http://127.0.0.1:8080/"
 DESKTOP = {"DISPLAY": ":0"}
@@ -102,7 +100,7 @@ def test_a_browser_that_stays_in_the_foreground_is_not_waited_for(
     monkeypatch.setattr(browser, "_PATIENCE", 0.2)
     seen = tmp_path / "seen"
     tool(path, "xdg-open", f'echo "$1" > {seen}; exec /bin/sleep 1')
-    tool(path, "sensible-browser", f'echo second > {seen}')
+    tool(path, "sensible-browser", f"echo second > {seen}")
     begin = time.monotonic()
     assert browser.open_page(URL, DESKTOP, pytest.fail, platform="linux")
     assert time.monotonic() - begin < 0.2
@@ -115,21 +113,23 @@ def test_macos_opens_by_its_own_program() -> None:
     assert browser.openers("darwin") == [["/usr/bin/open"]]
 
 
-def start_file(seen: list[str], error: OSError | None = None) -> Callable[[str], None]:
-    def start(url: str) -> None:
-        seen.append(url)
-        if error is not None:
-            raise error
-
-    return start
-
-
 def test_windows_opens_as_a_link_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+    started: list[tuple[list[str], int]] = []
+    refused: list[int] = []
+
+    def popen(command: list[str], *, creationflags: int, **_: object) -> None:
+        started.append((command, creationflags))
+        if creationflags in refused:
+            raise OSError("Access is denied")
+
+    monkeypatch.setattr(windows_calls.subprocess, "Popen", popen)
     said: list[str] = []
-    monkeypatch.setattr(os, "startfile", start_file(seen), raising=False)
-    assert browser.open_page(URL, {}, said.append, platform="win32")
-    assert (seen, said) == ([URL], [])
-    monkeypatch.setattr(os, "startfile", start_file(seen, OSError("no program")), raising=False)
+    leaves_the_job, stays = 0x01000008, 0x00000008
+    shown = [r"D:\Windows\System32\rundll32.exe", "url.dll,FileProtocolHandler", URL]
+    for flags in ([leaves_the_job], [leaves_the_job, stays]):
+        started.clear()
+        assert browser.open_page(URL, {"SystemRoot": r"D:\Windows"}, said.append, platform="win32")
+        assert (started, said) == ([(shown, flag) for flag in flags], [])
+        refused.append(flags[-1])
     assert not browser.open_page(URL, {}, said.append, platform="win32")
     assert said == [f"No program to show the page with was found: open {URL} in a browser."]

@@ -187,7 +187,8 @@ def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
 
 def test_asks_and_leaves(start: Start, environ: dict[str, str]) -> None:
     terminal = start("plain")
-    assert terminal.sees("Tiny Model: /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.\n>")
+    hint = "Tiny Model: /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves."
+    assert terminal.sees(f"{hint}\nWelcome to it.\n>")
     terminal.type("Where?", "Enter")
     assert terminal.sees("> Where?\nGrüße aus Paris 🗼\n>"), terminal.screen()
     terminal.type("/qui")

@@ -25,8 +25,8 @@ class FakeBundle:
     def part(self, name: str) -> Part:
         return self.parts[name]
 
-    def data_offset(self, part: Part) -> int:
-        return part.offset
+    def place(self, part: Part) -> tuple[Path, int]:
+        return Path(self.path), part.offset
 
 
 def found(*words: str) -> tuple[Member, ...]:

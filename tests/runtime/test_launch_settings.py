@@ -193,7 +193,8 @@ def test_modes_that_need_no_manifest_resolve_without_one() -> None:
 
 def test_core_arguments_name_the_model_unless_given() -> None:
     found = manifest(model("small"), model("large"))
-    assert core_arguments(launch("--chat", found), found, PATH, None) == ("--alias", "tiny")
+    assert core_arguments(launch("--chat"), manifest(), PATH, None) == ("--alias", "tiny")
+    assert core_arguments(launch("--chat", found), found, PATH, None) == ("--alias", "small")
     assert core_arguments(launch("--chat -m large", found), found, PATH, None) == ("--alias", "large")
     assert core_arguments(launch("--chat -t 1 -a me", found), found, PATH, None) == ()
     shorter = PATH._replace(context=4096)

@@ -9,10 +9,10 @@ from solofile.runtime.presence import FAILED_SECONDS, Presence
 class World:
     """A clock, open pages and calls."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, *, seen: bool = False) -> None:
         self.now, self._pages, self.opened, self.open, self.ever = 0.0, 0, 0, 0, 0
         pages, calls = lambda: (self.pages, self.opened), lambda: (self.open, self.ever)
-        self.presence = Presence(seconds, pages, calls, lambda: self.now)
+        self.presence = Presence(seconds, pages, calls, lambda: self.now, seen=seen)
 
     @property
     def pages(self) -> int:
@@ -79,6 +79,12 @@ def test_never_without_the_wish_or_before_a_page_was_open(seconds: float | None,
     assert not world.due(1)
     world.pages = 0
     assert not world.due(1e9)
+
+
+def test_a_page_that_was_open_before_a_change_of_the_model() -> None:
+    world = World(600, seen=True)
+    assert not world.due(599)
+    assert world.due(1)
 
 
 @pytest.mark.parametrize("seconds", [None, 600, 5])

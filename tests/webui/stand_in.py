@@ -153,6 +153,7 @@ class Site:
             "GET /solofile/status": self._status,
             "GET /solofile/about": self._about,
             "GET /solofile/events": self._events,
+            "POST /solofile/model": self._change,
             "POST /solofile/quit": self._quit,
             "POST /solofile/extract": self._extract,
         }
@@ -188,6 +189,14 @@ class Site:
         self.quitted.set()
         start("204 No Content", [])
         return []
+
+    def _change(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        """Another model, which loads for a moment."""
+        model = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["model"]
+        self.about = {**self.about, "model": model}
+        self.engine.become("loading")
+        threading.Timer(0.5, self.engine.become, ["ready"]).start()
+        return _json(start, 202, {"model": model})
 
     def _extract(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))

@@ -1,7 +1,6 @@
 // Deutsch: dieselben Schlüssel wie en.js.
 
 export default {
-  // Rahmen
   skip: "Zur Nachricht",
   chats: "Chats",
   newChat: "Neuer Chat",
@@ -35,8 +34,6 @@ export default {
   minutes: { one: "{n} Minute", other: "{n} Minuten" },
   tokens: { one: "{n} Token", other: "{n} Tokens" },
   percent: "{n} %",
-
-  // während das Modell lädt
   theModel: "Das Modell",
   loading: "{name} wird geladen",
   loadHint: "Du kannst schon schreiben: Deine Nachricht wird gesendet, sobald das Modell da ist.",
@@ -49,8 +46,6 @@ export default {
   chosen: "Gewählt",
   queued: "Wird gesendet, sobald das Modell da ist.",
   queuedCancel: "Zurücknehmen",
-
-  // die Liste
   pinned: "Angeheftet",
   today: "Heute",
   thisWeek: "Letzte sieben Tage",
@@ -71,8 +66,6 @@ export default {
   import: "Chats importieren",
   imported: { one: "{n} Chat wurde importiert.", other: "{n} Chats wurden importiert." },
   importNothing: "{name} enthält keine Chats: Wähle eine JSON- oder Markdown-Datei, die hier gespeichert wurde.",
-
-  // Nachrichten
   user: "Du",
   assistant: "Modell",
   waiting: "Denkt nach",
@@ -109,8 +102,6 @@ export default {
   draftTokens: { one: "etwa {n} Token", other: "etwa {n} Tokens" },
   contextLow: "Dieser Chat füllt {n} % von dem, was das Modell fasst. Beginne einen neuen, bevor es voll ist.",
   contextOver: "Das ist mehr, als das Modell fasst ({n} %). Beginne einen neuen Chat, oder sende weniger.",
-
-  // Anhänge
   fileReading: "wird gelesen…",
   fileWait: "Eine Datei wird noch gelesen.",
   fileRemove: "{name} entfernen",
@@ -121,8 +112,6 @@ export default {
   fileAudioKind: "{name} ist nicht brauchbar: Hänge Ton als WAV oder MP3 an.",
   fileBroken: "{name} ist nicht lesbar: Die Datei ist vielleicht beschädigt.",
   fileRefused: "{name} ist nicht brauchbar: {why}",
-
-  // Störungen
   gone: "{name} antwortet nicht. Starte es neu: Diese Seite macht von selbst weiter, und nichts geht verloren.",
   storeFull: "Der Browser hat keinen Platz mehr: Was du jetzt schreibst, ist weg, wenn diese Seite geschlossen wird. Speichere es als Datei.",
   storeForbidden: "Der Browser bewahrt für diese Seite nichts auf: Deine Chats sind weg, wenn sie geschlossen wird. Speichere sie als Datei.",
@@ -137,8 +126,6 @@ export default {
   quitFailed: "Das Programm ließ sich von hier nicht beenden: Schließe sein Fenster.",
   over: "Das Programm ist beendet",
   overHint: "Du kannst diese Seite schließen. Starte die Datei neu, um weiterzumachen.",
-
-  // Einstellungen
   systemPrompts: "System-Prompt",
   chatSystem: "In diesem Chat",
   chatSystemHint: "Sagt dem Modell, wer es ist und wie es antworten soll. Es liest das vor allem anderen.",
@@ -189,8 +176,6 @@ export default {
   themeAuto: "Wie das System",
   themeLight: "Hell",
   themeDark: "Dunkel",
-
-  // gespeicherte Prompts
   promptsHint: "Texte, die du wieder verwendest.",
   promptNew: "Neuer Prompt",
   promptName: "Name",
@@ -201,8 +186,6 @@ export default {
   promptEdit: "{name} bearbeiten",
   promptRemove: "{name} löschen",
   promptRemoved: "{name} wurde gelöscht.",
-
-  // Über
   model: "Modell",
   program: "Programm",
   name: "Name",
@@ -213,6 +196,9 @@ export default {
   quantization: "Quantisierung",
   context: "Kontext",
   size: "Größe",
+  fits: "passt",
+  fitsNot: "passt nicht in den Speicher",
+  modelRestart: "Hier kann ein Programm sein Modell nicht wechseln: mit --use {model} neu starten.",
   understands: "Versteht",
   text: "Text",
   images: "Bilder",
@@ -227,8 +213,6 @@ export default {
   apiHint: "Diese Adresse antwortet wie die API von OpenAI:",
   apiOpen: "Sie braucht keinen Schlüssel.",
   apiKeyed: "Setze den Schlüssel des Servers an die Stelle von API_KEY.",
-
-  // Tasten
   "cap.ctrl": "Strg",
   "cap.shift": "Umschalt",
   "cap.enter": "Eingabe",

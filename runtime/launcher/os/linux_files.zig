@@ -213,7 +213,27 @@ pub fn listFolder(arena: std.mem.Allocator, path: [*:0]const u8) (Error || error
     }
 }
 
-pub fn isTerminal(fd: Handle) bool {
+const error_output: Handle = 2;
+
+/// Writes to standard error, which may be gone.
+pub fn say(text: []const u8) void {
+    writeAll(error_output, text) catch {};
+}
+
+/// Whether standard error is a terminal.
+pub fn errorsAreSeen() bool {
     var settings: linux.termios = undefined;
-    return linux.errno(linux.tcgetattr(fd, &settings)) == .SUCCESS;
+    return linux.errno(linux.tcgetattr(error_output, &settings)) == .SUCCESS;
+}
+
+/// Whether the path leads to the very file that is open.
+pub fn isSame(fd: Handle, path: [*:0]const u8) bool {
+    const held = fstat(fd) catch return true;
+    const named = lstat(path) catch return false;
+    return held.dev == named.dev and held.ino == named.ino;
+}
+
+/// Whether it has the mode that a cached file or folder must have.
+pub fn hasMode(found: Stat, mode: u32) bool {
+    return found.mode == mode;
 }

@@ -7,6 +7,18 @@ const files = @import("linux_files.zig");
 const check = files.check;
 
 pub const Process = linux.pid_t;
+
+/// The ending of a program's file name.
+pub const program_suffix = "";
+
+/// The words of the command line.
+pub fn arguments(_: std.mem.Allocator, init: std.process.Init.Minimal) error{OutOfMemory}![]const [*:0]const u8 {
+    return init.args.vector;
+}
+
+pub fn environment(_: std.mem.Allocator, init: std.process.Init.Minimal) error{OutOfMemory}![]const ?[*:0]const u8 {
+    return init.environ.block.slice;
+}
 pub const Signal = linux.SIG;
 
 const taken = [_]Signal{ .INT, .QUIT, .TERM, .HUP, .USR1, .USR2, .CHLD, .PIPE };
@@ -47,10 +59,11 @@ pub fn obeyStop() void {
     _ = linux.sigprocmask(linux.SIG.SETMASK, &inherited_mask, null);
 }
 
-pub const StartError = files.Error || error{ ExecDenied, ExecNotFound };
+pub const StartError = files.Error || error{ ExecDenied, ExecNotFound, OutOfMemory };
 
 /// Starts `path` as a child in the same process group that is told to end (SIGTERM) when the launcher dies.
 pub fn start(
+    _: std.mem.Allocator,
     path: [*:0]const u8,
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
@@ -177,6 +190,9 @@ pub fn restoreTerminal(before: Terminal) void {
     if (linux.errno(linux.tcgetpgrp(0, &group)) != .SUCCESS or group != linux.getpgid(0)) return;
     if (before) |settings| _ = linux.tcsetattr(0, .NOW, &settings);
 }
+
+/// A terminal stays when a program ends.
+pub fn holdWindow() void {}
 
 pub fn isAlive(process: Process) bool {
     return linux.errno(linux.kill(process, @enumFromInt(0))) != .SRCH;

@@ -1,4 +1,4 @@
-//! Where the launcher's own file lies, and where its user's home is, on Linux.
+//! Where the launcher's own file lies, on Linux.
 
 const std = @import("std");
 const linux = std.os.linux;
@@ -22,7 +22,12 @@ pub fn open(arena: std.mem.Allocator, argv0: []const u8) Failure!Self {
         if (there.dev != here.dev or there.ino != here.ino) return error.NotFound;
         return .{ .handle = handle, .path = path };
     } else |_| {}
-    const path = try resolve(arena, startedAs(argv0));
+    return openNamed(arena, startedAs(argv0));
+}
+
+/// Opens the file of that name.
+pub fn openNamed(arena: std.mem.Allocator, name: []const u8) Failure!Self {
+    const path = try resolve(arena, name);
     return .{ .handle = try files.openRead(path), .path = path };
 }
 
@@ -34,43 +39,27 @@ fn startedAs(argv0: []const u8) []const u8 {
 /// Absolute, and links as the last component followed.
 fn resolve(arena: std.mem.Allocator, name: []const u8) Failure![:0]const u8 {
     var buffer: [4096]u8 = undefined;
-    var path = try absolute(arena, try files.currentFolder(&buffer), name);
+    var path = try joined(arena, try files.currentFolder(&buffer), name);
     for (0..40) |_| {
         const target = files.readLink(path, &buffer) catch return path;
-        path = try absolute(arena, std.fs.path.dirnamePosix(path) orelse "/", target);
+        path = try joined(arena, std.fs.path.dirnamePosix(path) orelse "/", target);
     }
     return error.SymbolicLink;
 }
 
 /// Absolute and without "." parts. A ".." stays: what it means depends on links.
-pub fn absolute(arena: std.mem.Allocator, folder: []const u8, name: []const u8) error{OutOfMemory}![:0]const u8 {
-    const joined = if (std.fs.path.isAbsolutePosix(name)) name else try std.fs.path.join(arena, &.{ folder, name });
+pub fn absolute(arena: std.mem.Allocator, name: []const u8) error{OutOfMemory}![:0]const u8 {
+    var buffer: [4096]u8 = undefined;
+    return joined(arena, files.currentFolder(&buffer) catch "/", name);
+}
+
+fn joined(arena: std.mem.Allocator, folder: []const u8, name: []const u8) error{OutOfMemory}![:0]const u8 {
+    const whole = if (std.fs.path.isAbsolutePosix(name)) name else try std.fs.path.join(arena, &.{ folder, name });
     var result: std.ArrayList(u8) = .empty;
-    var parts = std.mem.tokenizeScalar(u8, joined, '/');
+    var parts = std.mem.tokenizeScalar(u8, whole, '/');
     while (parts.next()) |part| {
         if (!std.mem.eql(u8, part, ".")) try result.print(arena, "/{s}", .{part});
     }
     if (result.items.len == 0) try result.append(arena, '/');
     return result.toOwnedSliceSentinel(arena, 0);
-}
-
-/// The home folder that the user database has for `uid`; null where it has none.
-pub fn homeOf(arena: std.mem.Allocator, uid: u32) error{OutOfMemory}!?[]const u8 {
-    const handle = files.openRead("/etc/passwd") catch return null;
-    defer files.close(handle) catch {};
-    const text = try arena.alloc(u8, 1 << 20);
-    const size = files.readAt(handle, text, 0) catch return null;
-    var lines = std.mem.splitScalar(u8, text[0..size], '\n');
-    while (lines.next()) |line| {
-        var fields = std.mem.splitScalar(u8, line, ':');
-        _ = fields.next(); // name
-        _ = fields.next(); // password
-        const number = std.fmt.parseInt(u32, fields.next() orelse continue, 10) catch continue;
-        if (number != uid) continue;
-        _ = fields.next(); // group
-        _ = fields.next(); // comment
-        const home = fields.next() orelse return null;
-        return if (std.fs.path.isAbsolutePosix(home)) home else null;
-    }
-    return null;
 }

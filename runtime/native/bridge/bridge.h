@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 // Changes whenever a function or its meaning changes; Python refuses another one.
-#define SF_ABI_VERSION 2
+#define SF_ABI_VERSION 3
 
 enum sf_state { SF_LOADING = 0, SF_READY = 1, SF_FAILED = 2, SF_STOPPED = 3 };
 
@@ -85,6 +85,9 @@ SF_API void sf_calibration_ask(const char * spec);
 // the order of the calls. 0; 1 when there is no such member.
 SF_API int sf_read_first(const char * member);
 
+// The next sf_engine_start answers nothing before sf_prompts_give was called.
+SF_API void sf_prompts_ask(void);
+
 // How many bytes of a member are in the page cache, where need be by 64 samples. 0; 1 when the system does not say.
 SF_API int sf_member_resident(const char * member, uint64_t * resident);
 
@@ -105,6 +108,11 @@ SF_API int         sf_engine_busy(sf_engine * engine, uint64_t * milliseconds);
 // cpu_share: of the time that the threads wanted to run, what the system let them: less than about 0.9 without a quota
 // means that something else was busy, and that the result says little about other days.
 SF_API size_t      sf_calibration(sf_engine * engine, char * out, size_t size);
+// Files that llama.cpp's POST /slots/:id?action=save wrote: the first is restored into slot 0 and so on, before the first
+// request is answered; none where there is none after all.
+SF_API void        sf_prompts_give(sf_engine * engine, int count, const char * const * files);
+// JSON: how that went, "" before all were tried, [{"tokens":1500,"milliseconds":12.5} or {"error": sentence}].
+SF_API size_t      sf_prompts(sf_engine * engine, char * out, size_t size);
 // Ends open calls, aborts the batch under way, joins the loop, frees the model. 0 when done; 1 when timeout_ms was not
 // enough or the model is still loading (and not just being read): then the process should end without freeing.
 SF_API int         sf_engine_stop(sf_engine * engine, int timeout_ms);

@@ -122,6 +122,22 @@ size_t sf_calibration(sf_engine * engine, char * out, size_t size) {
     }
 }
 
+void sf_prompts_give(sf_engine * engine, int count, const char * const * files) {
+    try {
+        engine->it->stored_prompts().give({ files, files + count });
+    } catch (...) {
+        engine->it->stored_prompts().give({}); // out of memory: they are computed
+    }
+}
+
+size_t sf_prompts(sf_engine * engine, char * out, size_t size) {
+    try {
+        return put_text(engine->it->stored_prompts().text(), out, size);
+    } catch (...) {
+        return 0;
+    }
+}
+
 int sf_engine_reading(sf_engine * engine, uint64_t * done, uint64_t * total) {
     return engine->it->is_reading(done, total) ? 1 : 0;
 }

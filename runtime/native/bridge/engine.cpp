@@ -15,7 +15,8 @@ namespace solofile {
 
 using clock = std::chrono::steady_clock;
 
-engine::engine(const std::vector<std::string> & arguments) : wishes_(take_wishes()), reading_(wishes_.read_first) {
+engine::engine(const std::vector<std::string> & arguments) : wishes_(take_wishes()), reading_(wishes_.read_first),
+    prompts_(wishes_.prompts) {
     initialize_once();
     forget_errors();
     parse_arguments(arguments, params_);
@@ -33,6 +34,7 @@ engine::engine(const std::vector<std::string> & arguments) : wishes_(take_wishes
 engine::~engine() {
     if (loop_.joinable()) {
         loop_.detach(); // stop() was not called or did not end: the process is about to end
+        prompts_.abandon();
         context_.release();
         core_routes_.release();
         pools_.release();
@@ -43,6 +45,9 @@ void engine::run() {
     bool loaded = false;
     try {
         loaded = read() && load();
+        if (loaded) {
+            prompts_.restore(*context_, [this] { return stopping_.load(); });
+        }
     } catch (const std::exception & e) {
         set_state(SF_FAILED, e.what());
     } catch (...) {
@@ -173,6 +178,7 @@ bool engine::stop(int timeout_ms) {
         return false;
     }
     loop_.join();
+    prompts_.end();
     table_.clear();
     core_routes_.reset();
     context_.reset();

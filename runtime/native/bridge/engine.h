@@ -4,6 +4,7 @@
 #include "bridge.h"
 #include "calibrate.h"
 #include "common.h"
+#include "prompts.h"
 #include "reading.h"
 #include "routes.h"
 #include "wishes.h"
@@ -37,6 +38,7 @@ class engine {
 
     std::string calibration_text(); // empty while there is none
     bool        is_reading(uint64_t * done, uint64_t * total) const;
+    prompts &   stored_prompts() { return prompts_; }
 
     bool stopping() const { return stopping_; }
     void opened(call * c);
@@ -73,6 +75,7 @@ class engine {
     std::atomic<bool>  stopping_{ false };
     std::atomic<bool>  wanted_{ false }; // a request needs the loop
     reading            reading_;
+    prompts            prompts_;
     std::thread        loop_;
 };
 

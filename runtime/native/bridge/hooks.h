@@ -86,7 +86,16 @@ inline char * solofile_getenv(const char * name) { return solofile::hook_getenv(
 #    define mtmd_batch_encode solofile_batch_encode
 #endif
 
-#if defined(SOLOFILE_HOOK_MAPPING) && !defined(_WIN32)
+#if defined(SOLOFILE_HOOK_MAPPING) && defined(_WIN32)
+extern "C" {
+void *  solofile_map_view(HANDLE mapping, DWORD access, DWORD offset_high, DWORD offset_low, SIZE_T length);
+BOOL    solofile_unmap_view(const void * address);
+FARPROC solofile_get_proc_address(HMODULE library, const char * name);
+}
+#    define MapViewOfFile solofile_map_view
+#    define UnmapViewOfFile solofile_unmap_view
+#    define GetProcAddress solofile_get_proc_address // asked for PrefetchVirtualMemory, and for nothing else
+#elif defined(SOLOFILE_HOOK_MAPPING)
 extern "C" {
 void * solofile_mmap(void * address, size_t length, int protection, int flags, int fd, off_t offset);
 int    solofile_posix_madvise(void * address, size_t length, int advice);

@@ -11,6 +11,7 @@ namespace solofile {
 struct wishes {
     calibration_wish         calibration;
     std::vector<std::string> read_first; // names of members
+    bool                     prompts;    // wait for sf_prompts_give
 };
 
 // Throws std::invalid_argument when what was asked for cannot be read.

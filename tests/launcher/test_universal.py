@@ -1,0 +1,253 @@
+"""One file for several systems: a Windows program and a shell script at once, with launchers of others inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from solofile.builder import inputs
+from solofile.builder.errors import PackError
+from solofile.builder.paths import cache_folder
+from solofile.builder.polyglot import BLOCK, polyglot
+from synthetic_bundle import Synthetic, probe_files, run, write_bundle
+
+SHELLS = ["sh", "dash", "bash", "zsh", "busybox sh"]
+TRIPLES = {"windows-x86_64": "x86_64-windows-gnu", "linux-aarch64": "aarch64-linux-musl"}
+SHOW = """#include <stdio.h>
+int main(int c, char **v) { for (int i = 1; i < c; i++) printf("arg %s\\n", v[i]); return 7; }
+"""
+
+
+@pytest.fixture(scope="session")
+def launchers(launcher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The launcher of this system, and programs of others that show their arguments and end with 7."""
+    folder = tmp_path_factory.mktemp("others")
+    source = folder / "show.c"
+    source.write_text(SHOW)
+    cache = str(cache_folder("zig"))
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+    made = {"linux-x86_64": launcher.read_bytes()}
+    for target, triple in TRIPLES.items():
+        command = [str(inputs.zig()), "cc", "-target", triple, "-Os", "-s", "-o", str(folder / target), str(source)]
+        subprocess.run(command, env=environment, check=True, timeout=600)
+        made[target] = (folder / target).read_bytes()
+    return made
+
+
+@pytest.fixture
+def universal(tmp_path: Path, launchers: dict[str, bytes], probe: bytes) -> Synthetic:
+    """A whole bundle for three systems; what it has for Linux on x86-64 is the probe."""
+    folder = tmp_path / "a stick, ünd more"
+    folder.mkdir()
+    return write_bundle(folder / "the model.exe", polyglot(launchers), probe_files(probe))
+
+
+def shell(name: str) -> list[str]:
+    """The command of a shell. Skips the test where it is not installed."""
+    words = name.split()
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    return [str(shutil.which(words[0])), *words[1:]]
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_every_shell_starts_it(name: str, universal: Synthetic, cache: Path) -> None:
+    words = ["show", "two words", "", "a'quote", 'and"two', "$HOME", "*", "ünï"]
+    for _ in range(2):
+        started = run([*shell(name), universal.path, *words], {"SOLOFILE_CACHE": cache})
+        assert (started.code, started.err) == (0, "")
+        assert started.arguments == [str(universal.path), *words]
+        assert started.environment["SOLOFILE_BUNDLE"] == str(universal.path)
+        assert "SOLOFILE_FILE" not in started.environment
+    assert run([*shell(name), universal.path, "exit", "42"], {"SOLOFILE_CACHE": cache}).code == 42
+
+
+def test_by_its_own_name_from_a_shell(universal: Synthetic, cache: Path) -> None:
+    environment = {"SOLOFILE_CACHE": cache, "PATH": f"{universal.path.parent}:/usr/bin:/bin"}
+    for command in ("'./the model.exe' exit 5", "'the model.exe' exit 5"):
+        assert run(["/bin/sh", "-c", command], environment, cwd=universal.path.parent).code == 5
+
+
+def test_only_the_launcher_is_taken_out_and_once(
+    universal: Synthetic, launchers: dict[str, bytes], cache: Path
+) -> None:
+    assert run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache}).code == 0
+    (taken,) = (cache / "launchers").iterdir()
+    assert taken.read_bytes() == launchers["linux-x86_64"]
+    assert taken.name == hashlib.sha256(launchers["linux-x86_64"]).hexdigest()
+    before = taken.stat()
+    assert run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache}).code == 0
+    assert taken.stat().st_mtime_ns == before.st_mtime_ns and taken.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_changed_launcher_in_the_cache_is_made_again(
+    universal: Synthetic, launchers: dict[str, bytes], cache: Path
+) -> None:
+    run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache})
+    (taken,) = (cache / "launchers").iterdir()
+    for damage in (b"#!/bin/sh\nexit 99\n", b""):
+        taken.write_bytes(damage)
+        assert run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache}).code == 0
+        assert taken.read_bytes() == launchers["linux-x86_64"]
+    taken.unlink()
+    planted = cache / "planted"
+    planted.write_text("#!/bin/sh\nexit 99\n")
+    planted.chmod(0o755)
+    taken.symlink_to(planted)
+    assert run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache}).code == 0
+    assert not taken.is_symlink() and planted.read_text() == "#!/bin/sh\nexit 99\n"
+
+
+def test_a_damaged_launcher_in_the_file_is_refused(
+    universal: Synthetic, launchers: dict[str, bytes], cache: Path
+) -> None:
+    at = universal.path.read_bytes().index(launchers["linux-x86_64"]) + 5000
+    universal.flip(at)
+    started = run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache})
+    assert started.code == 1 and "is damaged: its launcher is not what it should be" in started.err
+    assert list((cache / "launchers").iterdir()) == []
+
+
+def test_folders_that_others_can_write_are_passed_over(universal: Synthetic, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    started = run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": cache})
+    assert started.code == 1 and f"others can write to {cache}" in started.err
+    home = tmp_path / "home"
+    home.mkdir()
+    given = {"XDG_CACHE_HOME": tmp_path, "HOME": home}
+    (tmp_path / "solofile").mkdir(mode=0o777)
+    (tmp_path / "solofile").chmod(0o777)
+    started = run(["/bin/sh", universal.path, "exit", "3"], given)
+    assert started.code == 3
+    assert f"the cache folder {tmp_path}/solofile is passed over: others can write to it" in started.err.replace(
+        f"write to {tmp_path}/solofile (chmod go-w takes that away)", "write to it"
+    )
+    assert list((home / ".cache/solofile/launchers").iterdir()) != []
+
+
+def test_a_launcher_with_an_archive_does_not_look_for_another_file(
+    bundle: Synthetic, universal: Synthetic, cache: Path
+) -> None:
+    started = run([bundle.path], {"SOLOFILE_CACHE": cache, "SOLOFILE_FILE": universal.path})
+    assert started.environment["SOLOFILE_BUNDLE"] == str(bundle.path)
+    assert "SOLOFILE_FILE" not in started.environment
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "expected"),
+    [("Linux", "aarch64", "linux-aarch64"), ("Linux", "arm64", "linux-aarch64"), ("Linux", "amd64", "linux-x86_64")],
+)
+def test_the_machine_decides(
+    system: str, machine: str, expected: str, universal: Synthetic, launchers: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = stand_in(tmp_path, system, machine)
+    run(["/bin/sh", universal.path, "exit", "0"], {"SOLOFILE_CACHE": tmp_path / "cache", "PATH": path})
+    (taken,) = (tmp_path / "cache/launchers").iterdir()
+    assert taken.read_bytes() == launchers[expected]
+
+
+def test_on_a_mac(launchers: dict[str, bytes], probe: bytes, tmp_path: Path) -> None:
+    """With stand-ins for uname, for the tools that a Mac has, and for its launchers; Rosetta is looked through."""
+    named = {
+        "macos-aarch64": b'#!/bin/sh\necho arm "$SOLOFILE_FILE" "$@"\n',
+        "macos-x86_64": b'#!/bin/sh\necho intel "$@"\n',
+    }
+    made = polyglot({**launchers, **named})
+    bundle = write_bundle(tmp_path / "mac.exe", made, probe_files(probe))
+    for machine, translated, answer in (
+        ("arm64", "", f"arm {bundle.path} x"),
+        ("x86_64", "1", f"arm {bundle.path} x"),
+        ("x86_64", "0", "intel x"),
+    ):
+        home = tmp_path / f"home-{machine}{translated}"
+        home.mkdir()
+        path = stand_in(home, "Darwin", machine, {"sysctl": f"echo {translated}", "shasum": 'shift 2; sha256sum "$@"'})
+        hidden = f"{path}:{only(home, 'dd', 'id', 'ls', 'mkdir', 'chmod', 'mv', 'rm', 'sha256sum', 'sh')}"
+        started = run(["/bin/sh", bundle.path, "x"], {"HOME": home, "PATH": hidden.removesuffix(":/usr/bin:/bin")})
+        assert (started.code, started.out.strip()) == (0, answer), started.err
+        assert (home / "Library/Caches/solofile/launchers").is_dir()
+
+
+def test_other_machines_are_told_what_there_is(universal: Synthetic, cache: Path, tmp_path: Path) -> None:
+    environment = {"SOLOFILE_CACHE": cache, "PATH": stand_in(tmp_path, "SunOS", "sparc")}
+    started = run(["/bin/sh", universal.path], environment)
+    assert started.code == 1
+    assert started.err == (
+        "solofile: This file has no program for SunOS on sparc, only for: linux-aarch64, linux-x86_64, Windows; "
+        "get the file for this machine.\n"
+    )
+
+
+def test_under_wine(universal: Synthetic, tmp_path: Path) -> None:
+    if shutil.which("wine") is None:
+        pytest.skip("wine is not installed")
+    environment = {"WINEPREFIX": tmp_path / "wine", "WINEDEBUG": "-all", "PATH": os.environ["PATH"], "HOME": tmp_path}
+    environment["LANG"] = "C.UTF-8"  # without it Wine finds no file whose name is not ASCII
+    started = run(["wine", universal.path, "a", "two words"], environment, timeout=300)
+    assert (started.code, started.arguments) == (7, ["a", "two words"])
+    subprocess.run(["wineserver", "-k"], env={key: str(value) for key, value in environment.items()}, check=False)
+
+
+def test_the_windows_headers_say_where_things_are(launchers: dict[str, bytes]) -> None:
+    """Each section's bytes are those of the launcher; the headers end before the first page."""
+    data, old = polyglot(launchers), launchers["windows-x86_64"]
+    (start,) = struct.unpack_from("<I", old, 0x3C)
+    assert data[:9] == b"MZsolo='\n" and struct.unpack_from("<I", data, 0x3C) == (0x80,)
+    count, optional = struct.unpack_from("<H", data, 0x86)[0], struct.unpack_from("<H", data, 0x94)[0]
+    assert struct.unpack_from("<I", data, 0x80 + 24 + 60)[0] <= 0x1000
+    for index in range(count):
+        at = 24 + optional + 40 * index
+        size, new_place = struct.unpack_from("<II", data, 0x80 + at + 16)
+        old_place = struct.unpack_from("<I", old, start + at + 20)[0]
+        assert new_place % BLOCK == 0
+        name = data[0x80 + at : 0x80 + at + 6]
+        if name not in (b".rdata", b".build"):  # the debug directory, in one of them, names places in the file
+            assert data[new_place : new_place + size] == old[old_place : old_place + size]
+
+
+def test_without_windows_it_is_a_plain_script(launchers: dict[str, bytes], probe: bytes, tmp_path: Path) -> None:
+    """So that the kernel starts it by itself."""
+    both = {target: data for target, data in launchers.items() if not target.startswith("windows")}
+    bundle = write_bundle(tmp_path / "two.exe", polyglot(both), probe_files(probe))
+    assert run([bundle.path, "exit", "6"], {"SOLOFILE_CACHE": tmp_path / "cache"}).code == 6
+
+
+def test_what_cannot_be_part_of_it(launchers: dict[str, bytes]) -> None:
+    with pytest.raises(PackError, match="One file cannot start as windows-aarch64 and as windows-x86_64"):
+        polyglot({**launchers, "windows-aarch64": launchers["windows-x86_64"]})
+    for damaged in (b"", b"MZ", launchers["windows-x86_64"][:300], launchers["linux-x86_64"]):
+        with pytest.raises(PackError, match="launcher for Windows"):
+            polyglot({**launchers, "windows-x86_64": damaged})
+    with pytest.raises(PackError, match="bytes behind its sections"):
+        polyglot({**launchers, "windows-x86_64": launchers["windows-x86_64"] + b"more"})
+
+
+def test_same_bytes(launchers: dict[str, bytes]) -> None:
+    assert polyglot(launchers) == polyglot(dict(reversed(launchers.items())))
+
+
+def stand_in(folder: Path, system: str, machine: str, more: dict[str, str] | None = None) -> str:
+    """A PATH whose first folder has a uname that says so, and the programs of ``more``, before the system's."""
+    tools = folder / "tools"
+    tools.mkdir()
+    programs = {"uname": f"case $1 in -s) echo {system} ;; -m) echo {machine} ;; esac", **(more or {})}
+    for name, text in programs.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    return f"{tools}:/usr/bin:/bin"
+
+
+def only(folder: Path, *names: str) -> str:
+    """A folder with links to these programs."""
+    links = folder / "links"
+    links.mkdir()
+    for name in names:
+        (links / name).symlink_to(str(shutil.which(name)))
+    return str(links)
