@@ -27,7 +27,8 @@ from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import PromptFile, add_prompts, begin, finish, llama_cpp_of, named, targets_of
 from solofile.runtime.archive import ALIGNMENT, STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.layout import PROMPTS, damaged
+from solofile.runtime.ending import damaged
+from solofile.runtime.layout import PROMPTS
 from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Part
 from solofile.runtime.version import __version__
 

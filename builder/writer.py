@@ -18,11 +18,10 @@ from solofile.builder.polyglot import polyglot
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
 from solofile.runtime.beside import EDGE
 from solofile.runtime.container import comment_of
+from solofile.runtime.ending import FORMAT
 from solofile.runtime.manifest import (
-    FORMAT,
     LAUNCHER_PART,
     MANIFEST_NAME,
-    Beside,
     Launcher,
     LlamaCpp,
     Manifest,
@@ -30,6 +29,7 @@ from solofile.runtime.manifest import (
     Part,
     Target,
 )
+from solofile.runtime.manifest_beside import Beside
 from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.version import __version__
 
