@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
-from solofile.runtime.archive import END_SIZE
+from solofile.runtime.archive import END_SIZE, End, end_records
 from solofile.runtime.errors import DamagedBundle, InputError
 
 FORMAT = 1
@@ -73,6 +73,14 @@ def behind_size(tail: bytes) -> int:
 
 
 def behind_end(entries: int, directory_size: int, directory_offset: int, before: int) -> bytes:
-    """The end record of the ZIP behind the archive, of which ``before`` bytes come before this record."""
-    comment = BEHIND_MAGIC + str(before + BEHIND_END).zfill(_DIGITS).encode()
-    return _PLAIN_END.pack(b"PK\5\6", 0, 0, entries, entries, directory_size, directory_offset, len(comment)) + comment
+    """The end record of the ZIP behind the archive, of which ``before`` bytes come before this record.
+
+    Those of ZIP64 come first only where the directory lies behind 4 GiB: Python before 3.13 knows none.
+    """
+    large = b""
+    if directory_offset >= 0xFFFF_FFFF:
+        large = end_records(End(entries, directory_offset, directory_size, b""))[: -_PLAIN_END.size]
+    comment = BEHIND_MAGIC + str(before + len(large) + BEHIND_END).zfill(_DIGITS).encode()
+    offset = min(directory_offset, 0xFFFF_FFFF)
+    plain = _PLAIN_END.pack(b"PK\5\6", 0, 0, entries, entries, directory_size, offset, len(comment))
+    return large + plain + comment
