@@ -174,7 +174,7 @@ def test_inspect_verify_and_extract(bundle: Path, folder: Path, capsys: pytest.C
     assert (folder / "parts" / "launcher").stat().st_size == sound(bundle).parts[0].size
 
 
-def test_set_changes_the_settings_alone(bundle: Path, folder: Path, model: Path, pack_path: Path) -> None:
+def test_set_changes_the_settings_alone(bundle: Path, folder: Path) -> None:
     assert main(["set", str(bundle), "-o", "new", "--system-prompt", "x" * 70_000]) == 0
     manifest = sound(folder / "new")
     assert manifest.system_prompt == "x" * 70_000
