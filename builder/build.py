@@ -71,6 +71,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     name = _name(request)
     output = request.output or forms.output_for(name, request.format)
     check_output(output, force=request.force)
+    form = forms.new_form(request.format, request.cosmo_python)
     check_verified(request)
     icon = read_icon(request.icon) if request.icon else None
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
@@ -82,7 +83,6 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     arguments = (*(word for one in companions for word in one.arguments), *request.arguments)
     files = {one.path: one.fetched.path for one in companions}
     with contextlib.ExitStack() as stack:
-        form = forms.new_form(request.format, request.cosmo_python)
         packs = [stack.enter_context(pack) for pack in find_packs(request)]
         title = request.title or (chosen[0].facts.name if len(chosen) == 1 else None) or name
         plan = BundlePlan(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from solofile.builder.behind import Form, ape_form, cosmo_python_of, form_of, pyz_form
 from solofile.builder.cosmo import read_cosmo_python
-from solofile.builder.errors import BadInput
+from solofile.builder.errors import BadInput, MissingTool
 from solofile.builder.packfile import Pack
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import UnknownName
@@ -41,10 +42,15 @@ def output_for(name: str, form: str) -> Path:
 
 def new_form(name: str, cosmo_python: Path | None) -> Form | None:
     """The form of a new bundle, None for a program of its own. Raises BadInput."""
-    if name == PYZ:
-        return pyz_form()
     if name == EXE:
         return None
+    if getattr(sys, "frozen", False):
+        raise MissingTool(
+            f"This solofile is one executable and makes no bundle of the format {name}: use one that is installed for "
+            "Python."
+        )
+    if name == PYZ:
+        return pyz_form()
     if cosmo_python is None:
         raise BadInput(
             "--format ape needs a Cosmopolitan Python: give one with --cosmo-python FILE, such as cosmofy's."

@@ -257,6 +257,23 @@ def test_what_is_refused(
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("form", ["pyz", "ape"])
+def test_an_executable_solofile_makes_none(
+    form: str,
+    gguf_path: Path,
+    pack_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It holds no sources of the launcher."""
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    words = ["build", str(gguf_path), "--pack", str(pack_path), "-o", "x", "--format", form]
+    assert main([*words, *(["--cosmo-python", "x"] if form == "ape" else [])]) == 2
+    assert f"makes no bundle of the format {form}: use one that is installed for Python." in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
 def test_a_python_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cosmo, "SIZE_LIMIT", 100)
     with pytest.raises(BadInput, match="has more than 100 bytes"):
