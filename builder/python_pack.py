@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from solofile.builder import freezing, inputs
+from solofile.builder.components import MEMBER, Component, components_text
 from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackFacts, PackSource, write_pack
 from solofile.builder.paths import cache_folder, keep_newest, locked, mark_used
 from solofile.runtime.container import sums_path
@@ -41,6 +42,8 @@ run()
 """The script that the launcher starts, in a Python that looks nowhere else for modules (``-I -S``). It notes how it was
 started, for own_program.py."""
 
+_OF_PYTHON = frozenset({"cpython", "libffi", "openssl", "pyinstaller", "zlib"})
+
 _UNUSED = ("cheroot.test", "cheroot.testing", "cheroot.ssl.pyopenssl", *freezing.EXCLUDES)
 
 
@@ -56,20 +59,40 @@ def python_pack() -> Pack:
 def native_pack(pack: Pack) -> Pack:
     """``pack`` with the native libraries alone, without the frozen runtime and its launcher."""
     target = pack.facts.target
-    skipped = (LAUNCHER_NAME, sums_path(target))
+    skipped = {LAUNCHER_NAME, sums_path(target)}
     core = f"runtime/{target}/native/"
+    left = _licenses_of_frozen(pack)
     kept = [
         member
         for path, member in pack.members.items()
-        if path not in skipped and (not path.startswith("runtime/") or path.startswith(core))
+        if path not in skipped | left and (not path.startswith("runtime/") or path.startswith(core))
     ]
     facts = replace(pack.facts, python=REQUIRES)
 
     def write(path: Path) -> None:
         sources = [PackSource(member.path, pack.read(member.path), member.mode) for member in kept]
+        if MEMBER in left:
+            sources.append(PackSource(MEMBER, components_text(one for one in _components(pack) if not _is_frozen(one))))
         write_pack(path, facts=facts, launcher=b"", files=sources)
 
     return _kept(_key([(member.path, member.sha256) for member in kept], facts), write)
+
+
+def _licenses_of_frozen(pack: Pack) -> set[str]:
+    """The license texts of what is left out with the frozen runtime, and the list that names it."""
+    names = {"python" if one["name"] == "cpython" else one["name"] for one in _components(pack) if _is_frozen(one)}
+    return ({f"LICENSES/{name}.txt" for name in names} | {MEMBER}) & set(pack.members)
+
+
+def _components(pack: Pack) -> list[Component]:
+    listed: list[Component] = json.loads(pack.read(MEMBER)) if MEMBER in pack.members else []
+    return listed
+
+
+def _is_frozen(component: Component) -> bool:
+    """Is it a part of the frozen runtime: CPython, its libraries, or files that were taken for it from elsewhere?"""
+    taken = any(one["name"] == "solofile:taken" for one in component.get("properties", ()))
+    return taken or component["name"] in _OF_PYTHON or component.get("purl", "").startswith("pkg:deb/")
 
 
 def _modules() -> Iterator[PackSource]:

@@ -187,7 +187,16 @@ def prune(cache: Path, keep: Set[str], *, days: float = UNUSED_DAYS) -> list[Pat
         limit = _DAY if entry.leftover else days * _DAY
         if entry.digest not in keep and _remove_unused(entry, limit):
             removed.append(entry.path)
-    return removed
+    return removed + _prune_compiled(cache)
+
+
+def _prune_compiled(cache: Path) -> list[Path]:
+    """Remove what Python compiled of packs that are gone."""
+    folder = cache / COMPILED
+    gone = [path for path in folder.iterdir() if not (cache / "packs" / path.name).exists()] if folder.is_dir() else []
+    for path in gone:
+        remove_tree(path)
+    return gone
 
 
 def _remove_unused(entry: Entry, seconds: float) -> bool:

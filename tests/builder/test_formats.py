@@ -11,12 +11,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bundles import make_pack, pack_files
 from cosmo_python import write_stand_in
 from solofile.builder import behind, cosmo, forms, python_pack
 from solofile.builder.behind import Form, directory_entries, form_of, pyz_form
 from solofile.builder.cli import main
 from solofile.builder.errors import BadInput
-from solofile.builder.packfile import Pack
+from solofile.builder.packfile import Pack, PackSource
 from solofile.runtime import ending
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle
@@ -330,6 +331,19 @@ def test_what_of_packages_is_left_out() -> None:
     left = ("bin/flask.py", "flask/cli.py", "jinja2/__init__.py", "werkzeug/debug/console.py", "click/core.py")
     assert not [name for name in kept if python_pack.is_left_out(name)]
     assert all(python_pack.is_left_out(name) for name in left)
+
+
+def test_what_is_left_out_is_not_named(tmp_path: Path) -> None:
+    """Neither as a component nor with its license."""
+    taken = [{"name": "solofile:taken", "value": "libpython"}]
+    listed = [{"name": name} for name in ("cpython", "flask", "openssl")] + [{"name": "panda3d", "properties": taken}]
+    texts = [PackSource(f"LICENSES/{name}.txt", b"x") for name in ("python", "openssl", "panda3d", "flask", "solofile")]
+    files = [*pack_files(), *texts, PackSource("LICENSES/components.json", json.dumps(listed).encode())]
+    with make_pack(tmp_path / "p.zip", files) as pack, python_pack.native_pack(pack) as slim:
+        assert json.loads(slim.read("LICENSES/components.json")) == [{"name": "flask"}]
+        assert [name for name in slim.members if name.startswith("LICENSES/") and name.endswith(".txt")] == [
+            "LICENSES/flask.txt", "LICENSES/llama.cpp.txt", "LICENSES/solofile.txt",
+        ]  # fmt: skip
 
 
 def test_a_pack_without_its_frozen_runtime(pack_path: Path) -> None:
