@@ -166,6 +166,28 @@ def test_a_damaged_file_is_refused(started: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_prompt_is_stored_and_changed(small_pack: Path, cache: Path, solofile: list[str], tmp_path: Path) -> None:
+    """The runtime in the bundle reads the new one; that of a zipapp runs in the Python that changes it."""
+    bundle, text = tmp_path / "stored.pyz", tmp_path / "prompt.txt"
+    text.write_text("You answer in one short sentence, about geography and nothing else. " * 12)
+    system = ["--system-prompt", f"@{text}"]
+    build(solofile, bundle, small_pack, "--format", "pyz", *system)
+    with Bundle.open(bundle) as opened:
+        (before,) = opened.manifest.prompts
+    text.write_text("You answer briefly. Geography is what you know well. " * 12)
+    subprocess.run([*solofile, "set", str(bundle), "-o", str(bundle), *system], check=True, timeout=300)
+    with Bundle.open(bundle) as opened:
+        (after,) = opened.manifest.prompts
+    assert after.tokens != before.tokens and after.kernel == before.kernel
+    done = run([sys.executable, str(bundle)], "--verify", cache=cache)
+    assert " is whole: " in done.stdout, done.stderr
+    with serve([sys.executable, bundle, "--server"], {**os.environ, "SOLOFILE_CACHE": str(cache)}) as running:
+        messages = [{"role": "system", "content": text.read_text().strip()}, {"role": "user", "content": QUESTION}]
+        body = {"messages": messages, "temperature": 0, "max_tokens": 8}
+        answer = running.json("POST", "/v1/chat/completions", body)
+    assert answer["timings"]["cache_n"] >= after.tokens - 1, "the stored prompt was computed"
+
+
 def test_what_is_installed_for_the_python_does_not_matter(pyz: Path, cache: Path, tmp_path: Path) -> None:
     """Neither packages of the same name nor the variables that would show them."""
     for name in ("flask", "llama_cpp", "numpy"):
