@@ -8,16 +8,20 @@ import struct
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundles import make_pack, pack_files
+from bundles import FACTS, make_pack, pack_files
 from cosmo_python import write_stand_in
 from solofile.builder import behind, cosmo, forms, python_pack
 from solofile.builder.behind import Form, directory_entries, form_of, pyz_form
+from solofile.builder.build import BuildRequest, build_bundle
 from solofile.builder.cli import main
 from solofile.builder.errors import BadInput
 from solofile.builder.packfile import Pack, PackSource
+from solofile.builder.progress import SilentProgress
+from solofile.builder.sources import PathSource
 from solofile.runtime import ending
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle
@@ -225,6 +229,21 @@ def test_a_zipapp_is_split_where_that_is_asked_for(model: Path, pack_path: Path,
     build(folder / "s.pyz", model, pack_path, "--format", "pyz", "--split", "100k")
     assert (folder / "s.gguf").read_bytes() == model.read_bytes()
     sound(folder / "s.pyz")
+
+
+def test_several_targets_share_the_modules(model: Path, folder: Path, tmp_path: Path) -> None:
+    other = "linux-aarch64"
+    files = [PackSource(one.path.replace(TARGET, other), one.source, one.mode) for one in pack_files()]
+    make_pack(tmp_path / "two.zip", files, replace(FACTS, target=other)).close()
+    make_pack(tmp_path / "one.zip").close()
+    request = BuildRequest(PathSource(model), output=folder / "x.pyz", format="pyz")
+    packs = [tmp_path / "two.zip", tmp_path / "one.zip"]
+    build_bundle(request, lambda _: [Pack.open(path) for path in packs], SilentProgress)
+    manifest = sound(folder / "x.pyz")
+    assert list(manifest.targets) == [other, TARGET]
+    sums = [part.path for part in manifest.parts if part.path.endswith(".sums")]
+    assert sums == [f"runtime/{other}.sums", f"runtime/{TARGET}.sums", "runtime/python.sums"]
+    assert {one.launcher.size for one in manifest.targets.values()} == {len(behind.SHEBANG)}
 
 
 REFUSED = {
