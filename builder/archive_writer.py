@@ -19,6 +19,7 @@ from solofile.builder.copying import Digests, copy_file, write_all
 from solofile.runtime.archive import (
     ALIGNMENT,
     DEFLATED,
+    END_SIZE,
     EPOCH_1980,
     STORED,
     End,
@@ -28,6 +29,7 @@ from solofile.runtime.archive import (
     end_records,
     header_size,
     local_header,
+    total_size,
 )
 from solofile.runtime.layout import PADDING_PREFIX
 from solofile.runtime.manifest import Part
@@ -119,12 +121,21 @@ class ArchiveWriter:
         self.members.extend(members)
         self._paddings = sum(member.path.startswith(PADDING_PREFIX) for member in self.members)
 
-    def finish(self, comment: Callable[[bytes], bytes]) -> None:
-        """Write the directory and the end records; ``comment`` makes the comment out of the directory's bytes."""
+    def end_with(self, path: str, size: int, comment: int) -> int:
+        """Where the file would end if ``add_bytes`` took a last member of ``size`` bytes, and ``finish`` a comment."""
+        member = self._member(path, STORED, 0o644, 0, size, size)
+        return member.end + total_size([*self.members, member]) + END_SIZE + comment
+
+    def finish(self, comment: Callable[[bytes], bytes], behind: bytes = b"") -> None:
+        """Write the directory, the end records, and what lies ``behind``.
+
+        ``comment`` makes the comment out of the directory's bytes.
+        """
         directory = b"".join(map(directory_entry, self.members))
         end = End(len(self.members), self.position, len(directory), comment(directory))
         write_all(self._output, directory)
         write_all(self._output, end_records(end))
+        write_all(self._output, behind)
 
     def _pad_to(self, target: int) -> None:
         if target == self.position:

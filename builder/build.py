@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from solofile.builder import forms
 from solofile.builder.archive_writer import stamp_of
 from solofile.builder.chosen_models import checked_name, choose_models, default_of, license_texts, model_entry
 from solofile.builder.companions import with_companions
@@ -29,6 +30,7 @@ from solofile.builder.tools import ProgressMaker
 from solofile.builder.windows_resources import Label, labelled
 from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
 from solofile.runtime.manifest import Manifest
+from solofile.runtime.manifest_behind import PYZ
 from solofile.runtime.version import __version__
 
 
@@ -65,9 +67,11 @@ class Built:
 
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
     """Build what ``request`` says. Raises BadInput for what the user gave, BuildError; leaves nothing half done."""
+    forms.check_format(request.format, request.cosmo_python, request.launcher)
     name = _name(request)
-    output = request.output or Path(f"{name}.exe")
+    output = request.output or forms.output_for(name, request.format)
     check_output(output, force=request.force)
+    form = forms.new_form(request.format, request.cosmo_python)
     check_verified(request)
     icon = read_icon(request.icon) if request.icon else None
     stamp = checked_stamp(os.environ.get("SOURCE_DATE_EPOCH"))
@@ -84,7 +88,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
         plan = BundlePlan(
             name=name,
             title=title,
-            packs=packs,
+            packs=forms.packs_for(form, packs, stack),
             models=[ModelFile(one.model, one.fetched.path, one.fetched.span) for one in chosen],
             default_model=default.model.path,
             system_prompt=request.system_prompt,
@@ -95,7 +99,8 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
             prompts=stored_prompts(request, default, arguments, files, packs, stack, progress),
             icon=icon,
             greeting=request.greeting,
-            launcher=_launcher(request, packs, icon, title=title, name=name),
+            launcher=None if form else _launcher(request, packs, icon, title=title, name=name),
+            form=form,
         )
         apart = _apart(plan, output, request, default.fetched.path)
         checked = {one.model.path: one.fetched for one in chosen} | {one.path: one.fetched for one in companions}
@@ -105,7 +110,9 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
 
 def _apart(plan: BundlePlan, output: Path, request: BuildRequest, model: Path) -> Path | None:
     """The second file, where one would be too large. Raises BadInput."""
-    limit = split_limit(request.split, [pack.facts.target for pack in plan.packs])
+    # A zipapp is no program of the system, so Windows does not mind how large it is.
+    programs = [] if request.format == PYZ else [pack.facts.target for pack in plan.packs]
+    limit = split_limit(request.split, programs)
     if limit is None or plan.estimated_size <= limit:
         return None
     if len(plan.models) > 1:
@@ -171,11 +178,11 @@ def _name(request: BuildRequest) -> str:
     if request.models and request.output is None:
         raise BadInput("A bundle of several models needs a name: give -o or --name, or the recipe the key name.")
     if request.output is not None:
-        return safe_name(request.output.name.removesuffix(".exe"))
+        return safe_name(forms.named(request.output))
     if isinstance(request.source, PathSource):
         return safe_name(model_stem(request.source.path.name))
     if isinstance(request.source, BundleSource):
-        return safe_name(request.source.path.name.removesuffix(".exe"))
+        return safe_name(forms.named(request.source.path))
     raise BadRecipe("A recipe whose model is fetched must name the bundle: add the key name, or give --name.")
 
 

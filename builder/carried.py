@@ -12,7 +12,7 @@ from solofile.builder.errors import MissingTool, PackError
 from solofile.builder.packfile import Pack
 from solofile.builder.targets import find_gpus, find_kernels, find_target
 from solofile.runtime.archive import ArchiveError, parse_directory, parse_end
-from solofile.runtime.layout import TAIL_SIZE
+from solofile.runtime.ending import TAIL_SIZE
 
 PREFIX = "packs/"
 """Where they lie in the archive of the executable."""

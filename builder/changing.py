@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span
+from solofile.builder.behind import Form, form_of
 from solofile.builder.copying import Digests, SourceFault, can_clone, clone_range, copy_file, copy_plain
 from solofile.builder.errors import BadInput
 from solofile.builder.icon import Icon
@@ -24,10 +25,11 @@ from solofile.builder.output import check_space, explained, replacing
 from solofile.builder.packfile import Pack
 from solofile.builder.progress import Progress
 from solofile.builder.tools import ProgressMaker
-from solofile.builder.writer import PromptFile, add_prompts, begin, finish, llama_cpp_of, named, targets_of
+from solofile.builder.writer import PromptFile, add_prompts, begin, begun_with, finish, llama_cpp_of, named, targets_of
 from solofile.runtime.archive import ALIGNMENT, STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
-from solofile.runtime.layout import PROMPTS, damaged
+from solofile.runtime.ending import damaged
+from solofile.runtime.layout import PROMPTS
 from solofile.runtime.manifest import MANIFEST_NAME, Manifest, Part
 from solofile.runtime.version import __version__
 
@@ -108,8 +110,7 @@ def change_settings(
             icon=icon.path if icon else None,
             prompts=bundle.manifest.prompts if prompts is None else named(prompts, parts),
         )
-        finish(writer, manifest)
-    return manifest
+        return finish(writer, manifest, form_of(bundle))
 
 
 def _begins(path: str, anew: Sequence[str | None]) -> bool:
@@ -126,10 +127,11 @@ def change_runtime(
     *,
     stamp: int | None = None,
     prompts: Sequence[PromptFile] = (),
+    form: Form | None = None,
 ) -> Manifest:
     """Write ``bundle`` to ``output`` with the runtime of ``packs``, other settings and these stored prompts.
 
-    ``stamp`` is ZIP's time.
+    ``stamp`` is ZIP's time, ``form`` that of a bundle that a Python starts.
 
     Raises DamagedBundle for a part that is read and is not what it should be, PackError, BadOutput.
     """
@@ -139,7 +141,7 @@ def change_runtime(
     size = sum(pack.stored_size for pack in packs) + sum(member.stored + 2 * ALIGNMENT for member in carried)
     with _output(bundle, output, size, progress) as (file, source, on_bytes):
         chosen = last.stamp if stamp is None else stamp
-        writer, launcher = begin(packs, licenses, chosen, file, on_bytes)
+        writer, launcher = begin(packs, licenses, chosen, file, on_bytes, form.head if form else None)
         for index, member in enumerate(carried):
             _carry(writer, bundle, member, source, on_bytes, apart=index > 0)
         add_prompts(writer, prompts, on_bytes)
@@ -151,14 +153,14 @@ def change_runtime(
             changes.applied(bundle.manifest),
             solofile=__version__,
             llama_cpp=llama_cpp_of(packs),
-            targets=targets_of(packs),
+            targets=begun_with(launcher, targets_of(packs)) if form else targets_of(packs),
             parts=parts,
             packed=writer.packed,
             icon=icon.path if icon else None,
             prompts=named(prompts, parts),
+            behind=None,
         )
-        finish(writer, manifest)
-    return manifest
+        return finish(writer, manifest, form)
 
 
 def _is_carried(member: Member) -> bool:

@@ -21,6 +21,7 @@ from solofile.builder import (
     reporting,
 )
 from solofile.builder.converting import TYPES
+from solofile.builder.forms import FORMATS
 from solofile.builder.model_words import FORMS
 from solofile.builder.progress import FORMS as PROGRESS_FORMS
 from solofile.builder.progress import checked_form
@@ -170,6 +171,10 @@ def _add_build(group: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("-o", "--output", metavar="OUT", type=Path, help="default: the name with .exe")
     command.add_argument("--target", metavar="T", action="append", default=[], help="default: this machine's")
     _add_settings(command, "; default: the recipe's or the model's")
+    text = "exe: a program of its own (default); pyz: a zipapp for any Python from 3.10 on; ape: a Cosmopolitan Python"
+    command.add_argument("--format", metavar="|".join(FORMATS), help=text)
+    text = "with --format ape: the Cosmopolitan Python that the bundle is put into"
+    command.add_argument("--cosmo-python", metavar="FILE", type=Path, help=text)
     text = "what turns pictures into tokens of the model: a file called mmproj-….gguf"
     command.add_argument("--mmproj", metavar="FILE", type=Path, help=text)
     _add_model_work(command)

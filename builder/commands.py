@@ -155,6 +155,8 @@ def overruled(request: BuildRequest, arguments: argparse.Namespace) -> BuildRequ
         "projector": PathSource(arguments.mmproj) if arguments.mmproj else None,
         "split": arguments.split,
         "launcher": arguments.launcher,
+        "format": arguments.format,
+        "cosmo_python": arguments.cosmo_python,
     }
     if arguments.mmproj and request.models:
         raise BadInput("--mmproj goes with one model: write it into a recipe, as [models.projector].")

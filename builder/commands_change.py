@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from solofile.builder import forms
 from solofile.builder.build import BuildRequest, checked_name, checked_stamp
 from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.commands import check_arguments, text_of, words_of
@@ -67,7 +68,9 @@ def build_from(arguments: argparse.Namespace) -> int:
         old = bundle.manifest
     if changes.arguments is not None:
         changes = replace(changes, arguments=(*old.arguments, *changes.arguments))
-    output = arguments.output or Path(f"{changes.name or old.name}.exe")
+    form = arguments.format or (old.behind.form if old.behind else forms.EXE)
+    forms.check_format(form, arguments.cosmo_python, arguments.launcher)
+    output = arguments.output or forms.output_for(changes.name or old.name, form)
     return _rebuild(arguments, arguments.old, output, changes)
 
 
@@ -79,10 +82,13 @@ def _rebuild(arguments: argparse.Namespace, old: Path, output: Path, changes: Ch
         before = bundle.manifest
         check_arguments(changes.applied(before).arguments)
         _check_output(output, arguments, old)
+        name = getattr(arguments, "format", None) or forms.format_of(bundle)
+        form = forms.renewed_form(bundle, name, getattr(arguments, "cosmo_python", None))
         packs = [stack.enter_context(pack) for pack in find_packs(_request(arguments, bundle), arguments.pack)]
         after, drop = changes.applied(before), arguments.no_stored_prompt
         prompts = after_upgrade(bundle, after, packs, stack, Progress, drop=drop)
-        manifest = change_runtime(bundle, packs, output, changes, stamp=stamp, prompts=prompts)
+        written = forms.packs_for(form, packs, stack)
+        manifest = change_runtime(bundle, written, output, changes, stamp=stamp, prompts=prompts, form=form)
     _say(output, manifest, before)
     sign(output)
     return 0

@@ -33,6 +33,11 @@ def collect(frozen: Frozen, python: str, license_names: Iterable[str]) -> bytes:
     found = [*_own(python, frozen), *_native(), *_packages(), *_system(frozen.system_files), *_borrowed(frozen)]
     named = {component["name"] for component in found} | {"python"}
     found += [{"type": "library", "name": name} for name in license_names if name not in named | _left_out()]
+    return components_text(found)
+
+
+def components_text(found: Iterable[Component]) -> bytes:
+    """Components as the member that holds them."""
     return (json.dumps(sorted(found, key=lambda one: str(one["name"])), indent=1) + "\n").encode()
 
 

@@ -48,7 +48,8 @@ def choose(target: Target, name: str | None = None, cpython: str | None = None) 
             "--cpython does not go with --freezer pyinstaller, which takes the Python that solofile runs in."
         )
     if cpython:
-        return _assembler(target, archive_key(cpython), lambda: from_archive(cpython, target))
+        python = from_archive(cpython, target)  # now: what is wrong with it is known before anything is compiled
+        return _assembler(target, archive_key(cpython), lambda: python)
     if name != PYINSTALLER and cpython_wheels.available(target.name):
         return _assembler(
             target, cpython_wheels.wheels_key(target.name), lambda: cpython_wheels.from_wheels(target.name)

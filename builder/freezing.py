@@ -139,7 +139,8 @@ def _package_files(folder: Path) -> list[Path]:
     """The Python files of a package, and of the page everything."""
     pattern = "*" if folder.name == "webui" else "*.py"
     found = (path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
-    outside = {folder / "native", folder / "launcher", folder / "starter"}
+    # The launcher in Python is no part of what it starts.
+    outside = {folder / name for name in ("native", "launcher", "pylauncher", "starter")}
     return sorted(path for path in found if not outside & set(path.parents))
 
 

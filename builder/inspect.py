@@ -14,12 +14,19 @@ from solofile.builder.progress import byte_size
 from solofile.runtime.archive import STORED, Member
 from solofile.runtime.container import PADDING_PREFIX, Bundle
 from solofile.runtime.manifest import LAUNCHER_PART, Manifest, Model, Origin, Part, Target
+from solofile.runtime.manifest_behind import APE, PYZ
 from solofile.runtime.manifest_prompt import Prompt
 
 _GROUPS: Mapping[str, str] = {
     "runtime": "runtime", "native": "kernels", "LICENSES": "licenses", "models": "models", "adapters": "adapters",
     "prompts": "stored prompts", LAUNCHER_PART: "launcher", "about": "icon"
 }  # fmt: skip
+
+
+_STARTED_BY = {
+    PYZ: "a Python from 3.10 on, in which it runs: python FILE, or ./FILE where env finds python3",
+    APE: "the Cosmopolitan Python that it is itself, which starts the runtime for the machine it finds",
+}
 
 
 def page(bundle: Bundle) -> str:
@@ -29,6 +36,7 @@ def page(bundle: Bundle) -> str:
         ("file", f"{bundle.path}, {_exact(bundle.file_size)}"),
         ("built by", f"solofile {manifest.solofile}, llama.cpp {manifest.llama_cpp.version} "
                      f"({manifest.llama_cpp.commit[:7]}, from {manifest.llama_cpp.source})"),
+        *(("started by", text) for text in [_started_by(manifest)] if text),
         *(("target", _target(name, target)) for name, target in manifest.targets.items()),
         *(row for model in manifest.models for row in _model_rows(bundle, model)),
         *(("greeting", text) for text in [manifest.greeting] if text),
@@ -70,6 +78,11 @@ def _member(member: Member) -> dict[str, Any]:
 def summary(manifest: Manifest) -> str:
     """One line on the default model."""
     return _model(next(model for model in manifest.models if model.path == manifest.default_model), False)
+
+
+def _started_by(manifest: Manifest) -> str:
+    """What starts a bundle that is no program itself."""
+    return _STARTED_BY[manifest.behind.form] if manifest.behind else ""
 
 
 def _target(name: str, target: Target) -> str:

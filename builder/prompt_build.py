@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +18,13 @@ from solofile.builder.packfile import Pack
 from solofile.builder.paths import cache_folder, keep_newest
 from solofile.builder.progress import byte_size
 from solofile.builder.prompt_texts import LEAST_TOKENS, Text, prefix_texts, system_text
-from solofile.builder.prompts import CannotRead, Read, RuntimeFiles, Subject, read_texts
+from solofile.builder.prompts import PROGRAM, CannotRead, Read, RuntimeFiles, Subject, read_texts
+from solofile.builder.python_pack import START
 from solofile.builder.recipe import Recipe
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import PromptFile
 from solofile.runtime.container import Bundle
+from solofile.runtime.manifest_behind import PYTHON
 
 _LEAST_BYTES = 3 * LEAST_TOKENS
 """A shorter system prompt has too few tokens: no model need be loaded to know that."""
@@ -58,6 +62,33 @@ class BundleRuntime:
     def read(self, path: str) -> bytes:
         """One of them."""
         return self._bundle.read(path)
+
+
+class ZipappRuntime(BundleRuntime):
+    """The runtime in a zipapp: the Python that runs solofile starts its modules."""
+
+    def __init__(self, bundle: Bundle, target: str) -> None:
+        super().__init__(bundle, target)
+        self._program, self._inner = f"runtime/{target}/{PROGRAM}", f"runtime/{target}/{PYTHON}/"
+        self._modules = f"runtime/{PYTHON}/"
+
+    def names(self) -> Sequence[str]:
+        """The paths of its files as a frozen one has them; an executable solofile is no Python that could start it."""
+        found = [name.replace(self._modules, self._inner, 1) for name in super().names()]
+        return found if getattr(sys, "frozen", False) else [*found, self._program]
+
+    def read(self, path: str) -> bytes:
+        """One of them; the program is a script."""
+        if path != self._program:
+            return super().read(path.replace(self._inner, self._modules, 1))
+        python = shlex.quote(sys.executable)
+        return f'#!/bin/sh\nexec {python} -I -S -X utf8 "${{0%/*}}/{PYTHON}/{START}" "$@"\n'.encode()
+
+
+def runtime_of(bundle: Bundle, target: str) -> RuntimeFiles:
+    """The runtime in a bundle for one of its targets, whatever its form."""
+    behind = bundle.manifest.behind
+    return ZipappRuntime(bundle, target) if behind is not None and behind.python else BundleRuntime(bundle, target)
 
 
 def stored_prompts(

@@ -13,7 +13,7 @@ from solofile.builder.copying import write_all
 from solofile.builder.gguf_header import read_header
 from solofile.builder.packfile import Pack
 from solofile.builder.paths import cache_folder
-from solofile.builder.prompt_build import BundleRuntime, PackRuntime, read
+from solofile.builder.prompt_build import PackRuntime, read, runtime_of
 from solofile.builder.prompt_texts import system_text
 from solofile.builder.prompts import RuntimeFiles, Subject
 from solofile.builder.tools import ProgressMaker
@@ -40,7 +40,7 @@ def after_set(
     if not any(_why_not(prompt, old, after) for prompt in old.prompts):
         return None
     target = hardware.target() if hardware.target() in old.targets else next(iter(old.targets))
-    return _renewed(bundle, after, BundleRuntime(bundle, target), stack, progress)
+    return _renewed(bundle, after, runtime_of(bundle, target), stack, progress)
 
 
 def after_upgrade(

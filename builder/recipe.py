@@ -78,6 +78,8 @@ class Recipe:
     kernels: str = "all"
     gpu: str = "none"
     backends: tuple[Path, ...] = ()
+    format: str = "exe"
+    cosmo_python: Path | None = None
     verified: bool | None = None
     draft: Draft | None = None
     adapters: tuple[Adapter, ...] = ()
@@ -136,6 +138,8 @@ def parse_recipe(document: Document) -> Recipe:
         kernels=_names(values.get("kernels")) or "all",
         gpu=_names(values.get("gpu")) or "none",
         backends=tuple(values.get("backends", ())),
+        format=values.get("format", "exe"),
+        cosmo_python=values.get("cosmo_python"),
         verified=values.get("verified"),
         icon=values.get("icon"),
         greeting=values.get("greeting"),

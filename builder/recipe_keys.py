@@ -124,6 +124,9 @@ _KEYS = (
     Key("kernels", "names", "CPU kernels: `all` (the default), `host`, or names."),
     Key("gpu", "names", "GPU backends: `none` (the default), `vulkan`, or names."),
     Key("backends", "paths", "GPU backends built elsewhere from the same llama.cpp."),
+    Key("format", "text", "What the output is: `exe` (the default), a program of its own; `pyz`, a zipapp for any "
+        "Python from 3.10 on; `ape`, a Cosmopolitan Python."),
+    Key("cosmo_python", "path", "With `format = \"ape\"`: the Cosmopolitan Python."),
     Key("model.path", "path", "A GGUF file; of a split model any part, all of them lying beside it. Or a folder with "
         "Hugging Face's safetensors, which is converted (`pip install 'solofile[convert]'`)."),
     Key("model.url", "text", "A URL (https, http, file)."),

@@ -34,8 +34,9 @@ from solofile.builder.tools import ProgressMaker
 from solofile.builder.writer import begin
 from solofile.runtime.archive import EPOCH_1980
 from solofile.runtime.container import comment_of
+from solofile.runtime.ending import FORMAT
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.manifest import FORMAT, MANIFEST_NAME, LlamaCpp
+from solofile.runtime.manifest import MANIFEST_NAME, LlamaCpp
 from solofile.runtime.version import __version__
 
 ENTRY = "from solofile.builder.frozen import run\n\nrun()\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from solofile.builder.errors import BadInput
+from solofile.builder.forms import named
 
 WINDOWS_LIMIT = (1 << 32) - 1
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -34,4 +35,4 @@ def parse_size(text: str) -> int:
 
 def model_beside(output: Path) -> Path:
     """Where the model of a split bundle is written."""
-    return output.with_name(f"{output.name.removesuffix('.exe')}.gguf")
+    return output.with_name(f"{named(output)}.gguf")

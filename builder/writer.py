@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from solofile.builder.archive_writer import ArchiveWriter, Span, open_raw
+from solofile.builder.behind import Form
 from solofile.builder.copying import Digests, SourceFault, copy_file, write_all
 from solofile.builder.errors import BadModel, PackError
 from solofile.builder.known_hashes import Look, recall, remember
@@ -17,12 +18,10 @@ from solofile.builder.packfile import LAUNCHER_NAME, Pack
 from solofile.builder.polyglot import polyglot
 from solofile.runtime.archive import ALIGNMENT, EPOCH_1980
 from solofile.runtime.beside import EDGE
-from solofile.runtime.container import comment_of
+from solofile.runtime.ending import COMMENT_SIZE, FORMAT, comment_of, sums_path
 from solofile.runtime.manifest import (
-    FORMAT,
     LAUNCHER_PART,
     MANIFEST_NAME,
-    Beside,
     Launcher,
     LlamaCpp,
     Manifest,
@@ -30,6 +29,8 @@ from solofile.runtime.manifest import (
     Part,
     Target,
 )
+from solofile.runtime.manifest_behind import PYTHON, Behind
+from solofile.runtime.manifest_beside import Beside
 from solofile.runtime.manifest_prompt import Prompt
 from solofile.runtime.version import __version__
 
@@ -73,6 +74,8 @@ class BundlePlan:
     greeting: str | None = None
     prompts: Sequence[PromptFile] = ()
     launcher: bytes | None = None
+    form: Form | None = None
+    """Of a bundle that a Python starts."""
 
     @property
     def estimated_size(self) -> int:
@@ -82,7 +85,8 @@ class BundlePlan:
         models += sum(path.stat().st_size + 2 * ALIGNMENT for path in self.companions.values())
         models += sum(one.source.stat().st_size + ALIGNMENT for one in self.prompts)
         texts = sum(map(len, (self.licenses or {}).values())) + (len(self.icon[1]) if self.icon else 0)
-        return packs + models + texts + 4 * ALIGNMENT
+        form = len(self.form.head) + len(self.form.behind(0)) if self.form else 0
+        return packs + models + texts + form + 4 * ALIGNMENT
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def write_bundle(
     far. Raises PackError for a damaged pack, BadModel for a model that
     changes while it is read, OSError as the system does.
     """
-    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes, plan.launcher)
+    head = plan.form.head if plan.form else plan.launcher
+    writer, launcher = begin(plan.packs, plan.licenses or {}, plan.stamp, output, on_bytes, head)
     beside: tuple[Beside, ...] = ()
     if apart is None:
         _add_models(writer, plan.models, on_bytes)
@@ -113,7 +118,7 @@ def write_bundle(
     if plan.icon is not None:
         writer.add_bytes(*plan.icon)
     manifest = _manifest(plan, [launcher, *writer.parts], beside, writer.packed)
-    finish(writer, manifest)
+    manifest = finish(writer, manifest, plan.form)
     on_bytes(output.tell())
     return manifest
 
@@ -135,11 +140,24 @@ def begin(
     return writer, launcher
 
 
-def finish(writer: ArchiveWriter, manifest: Manifest) -> None:
-    """Write all that comes behind the models' padding."""
+def finish(writer: ArchiveWriter, manifest: Manifest, form: Form | None = None) -> Manifest:
+    """Write all that comes behind the models' padding; the manifest as it is written."""
+    behind = form.behind(0) if form else b""
+    while form is not None:
+        # The ZIP may name its own place, and the manifest names its hash: it does not get longer by that.
+        manifest = replace(manifest, behind=_behind(manifest, form, behind))
+        before, behind = behind, form.behind(writer.end_with(MANIFEST_NAME, len(manifest.to_json()), COMMENT_SIZE))
+        if behind == before:
+            break
     manifest_bytes = manifest.to_json()
     writer.add_bytes(MANIFEST_NAME, manifest_bytes)
-    writer.finish(lambda directory: comment_of(manifest_bytes, directory))
+    writer.finish(lambda directory: comment_of(manifest_bytes, directory), behind)
+    return manifest
+
+
+def _behind(manifest: Manifest, form: Form, data: bytes) -> Behind:
+    python = next((part.sha256 for part in manifest.parts if part.path == sums_path(PYTHON)), None)
+    return Behind(form.name, len(data), hashlib.sha256(data).hexdigest(), python)
 
 
 def _launcher_of(packs: Sequence[Pack]) -> bytes:
@@ -263,9 +281,8 @@ def _report(on_bytes: Callable[[int], None], start: int, done: int) -> None:
 
 def _manifest(plan: BundlePlan, parts: Sequence[Part], beside: tuple[Beside, ...], packed: str) -> Manifest:
     targets = targets_of(plan.packs)
-    if plan.launcher is not None and len(targets) == 1:
-        own = Launcher(parts[0].size, parts[0].sha256)
-        targets = {name: replace(target, launcher=own) for name, target in targets.items()}
+    if plan.form is not None or (plan.launcher is not None and len(targets) == 1):
+        targets = begun_with(parts[0], targets)
     return Manifest(
         format=FORMAT,
         solofile=__version__,
@@ -295,8 +312,14 @@ def llama_cpp_of(packs: Sequence[Pack]) -> LlamaCpp:
 
 
 def targets_of(packs: Sequence[Pack]) -> Mapping[str, Target]:
-    """What a manifest says of the packs."""
-    return {pack.facts.target: _target(pack) for pack in packs}
+    """What a manifest says of the packs; the modules for any Python are no target."""
+    return {pack.facts.target: _target(pack) for pack in packs if pack.facts.target != PYTHON}
+
+
+def begun_with(launcher: Part, targets: Mapping[str, Target]) -> Mapping[str, Target]:
+    """The same of a file that begins otherwise than with the packs' own launchers."""
+    own = Launcher(launcher.size, launcher.sha256)
+    return {name: replace(target, launcher=own) for name, target in targets.items()}
 
 
 def _target(pack: Pack) -> Target:

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from solofile.runtime.ending import damaged
 from solofile.runtime.errors import InputError
-from solofile.runtime.layout import damaged
-from solofile.runtime.manifest import Beside, Manifest, Part
+from solofile.runtime.manifest import Manifest, Part
+from solofile.runtime.manifest_beside import Beside
 
 EDGE = 65_536
 """Bytes at each end of the file that every start compares: two models are often of one size."""

@@ -29,6 +29,9 @@ _DAY = 86_400
 _FILE_MODE, _FOLDER_MODE = 0o444, 0o555
 _PATIENCE = 5.0
 MODELS = "models"
+COMPILED = "pycode"
+"""What Python compiles of the modules of a bundle that it starts (pylauncher/): folders by the packs' digests."""
+
 _STORES = ("packs", "kernels", MODELS)
 Say = Callable[[str], None]
 
@@ -184,7 +187,16 @@ def prune(cache: Path, keep: Set[str], *, days: float = UNUSED_DAYS) -> list[Pat
         limit = _DAY if entry.leftover else days * _DAY
         if entry.digest not in keep and _remove_unused(entry, limit):
             removed.append(entry.path)
-    return removed
+    return removed + _prune_compiled(cache)
+
+
+def _prune_compiled(cache: Path) -> list[Path]:
+    """Remove what Python compiled of packs that are gone."""
+    folder = cache / COMPILED
+    gone = [path for path in folder.iterdir() if not (cache / "packs" / path.name).exists()] if folder.is_dir() else []
+    for path in gone:
+        remove_tree(path)
+    return gone
 
 
 def _remove_unused(entry: Entry, seconds: float) -> bool:
@@ -218,7 +230,7 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 def clear(cache: Path, own: Set[int], say: Say) -> None:
     """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much.
 
-    What drivers have compiled goes as well: they do it again.
+    What drivers and Python have compiled goes as well: they do it again.
     """
     freed = kept = count = 0
     for entry in entries(cache):
@@ -233,10 +245,11 @@ def clear(cache: Path, own: Set[int], say: Say) -> None:
             lock.close()
         say(f"Removed {entry.path} ({megabytes(size)}).")
         freed, count = freed + size, count + 1
-    if (cache / DRIVERS).is_dir():
-        size = remove_tree(cache / DRIVERS)
-        say(f"Removed {cache / DRIVERS} ({megabytes(size)}).")
-        freed, count = freed + size, count + 1
+    for folder in (cache / DRIVERS, cache / COMPILED):
+        if folder.is_dir():
+            size = remove_tree(folder)
+            say(f"Removed {folder} ({megabytes(size)}).")
+            freed, count = freed + size, count + 1
     say(f"Removed {count} from {cache}, {megabytes(freed)} in all" + (f"; kept {kept} in use." if kept else "."))
 
 

@@ -10,12 +10,11 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from solofile.runtime import options, other_load
+from solofile.runtime import options, other_load, own_program
 from solofile.runtime.bench import QUICK_WORD
 from solofile.runtime.bench_result import OTHERS, Figure
 from solofile.runtime.compare_table import Measured, lines, to_json
@@ -99,15 +98,6 @@ def kept_words(argv: Sequence[str]) -> list[str]:
     return [word for one in options.parse(argv) if one.option.key not in _OWN for word in one.words()]
 
 
-def runtime_command() -> list[str]:
-    """The command that starts this program again.
-
-    The runtime itself and not the bundle: its launcher would start what crashes once more in another way, and the crash
-    is what the table has to show.
-    """
-    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "solofile.runtime"]
-
-
 def compare(
     every: Sequence[Candidate], rejected: Sequence[tuple[str, str]], words: Sequence[str], out: TextIO,
     *, environ: Mapping[str, str], as_json: bool = False, say: Say = lambda _: None,
@@ -120,7 +110,7 @@ def compare(
     all get. After ``budget``
     seconds no further measurement begins. Interrupted, it prints what there is.
     """
-    start = [*(runtime_command() if command is None else command), *words, "--bench", "--json", "--no-calibrate"]
+    start = [*(own_program.command() if command is None else command), *words, "--bench", "--json", "--no-calibrate"]
     trials = [_Trial(one) for one in every]
     watch = other_load.Watch()
     world = {name: value for name, value in environ.items() if name != "SOLOFILE_CRASH"}

@@ -15,22 +15,21 @@ from types import MappingProxyType, TracebackType
 
 from solofile.runtime import authenticode, beside
 from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
-from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
-from solofile.runtime.layout import (
+from solofile.runtime.ending import (
     COMMENT_PREFIX,
     COMMENT_SIZE,
-    PADDING_PREFIX,
     TAIL_SIZE,
+    behind_size,
     check_digest,
-    check_models,
-    check_parts,
-    check_roots,
     check_version,
     comment_of,
     damaged,
     sums_path,
 )
+from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
+from solofile.runtime.layout import PADDING_PREFIX, check_behind, check_models, check_parts, check_roots
 from solofile.runtime.manifest import LAUNCHER_PART, MANIFEST_NAME, MAX_MANIFEST, Manifest, Part
+from solofile.runtime.raw_file import advise, read_at
 
 __all__ = ["COMMENT_PREFIX", "COMMENT_SIZE", "PADDING_PREFIX", "TAIL_SIZE", "Bundle", "comment_of", "sums_path"]
 
@@ -145,9 +144,14 @@ class Bundle:
         """Bytes of the file as they are, in chunks of at most 1 MiB."""
         return self._stored_bytes("the file", offset, length)
 
+    @property
+    def archive_end(self) -> int:
+        """Offset behind the archive: where the ZIP for a Python begins, if there is one."""
+        return self.file_size - (self.manifest.behind.size if self.manifest.behind else 0)
+
     def read_in_order(self) -> None:
         """Tell the system that the file is about to be read from end to end, so that reading ahead pays."""
-        _advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
+        advise(self._descriptor, "POSIX_FADV_SEQUENTIAL")
 
     def fileno(self) -> int:
         """The descriptor of the open file, for those who copy from it."""
@@ -170,13 +174,13 @@ class Bundle:
     def _checked(self, path: str) -> Member:
         member = self.members[path]
         header = local_header(member)
-        if _read_at(self._descriptor, len(header), member.header_offset) != header:
+        if read_at(self._descriptor, len(header), member.header_offset) != header:
             raise damaged(self.path, f"the header of {path} disagrees with the directory")
         return member
 
     def _stored_bytes(self, path: str, offset: int, length: int) -> Iterator[bytes]:
         while length:
-            chunk = _read_at(self._descriptor, min(length, CHUNK), offset)
+            chunk = read_at(self._descriptor, min(length, CHUNK), offset)
             if not chunk:
                 raise damaged(self.path, f"{path} is cut short")
             offset += len(chunk)
@@ -222,12 +226,16 @@ def _told(chunks: Iterator[bytes], listener: Callable[[bytes], object]) -> Itera
 
 def _open(path: str, descriptor: int) -> Bundle:
     # Without this the kernel reads ahead around the directory, into the pages of the model that lies before it.
-    _advise(descriptor, "POSIX_FADV_RANDOM")
+    advise(descriptor, "POSIX_FADV_RANDOM")
     size = os.fstat(descriptor).st_size
-    tail = _read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE))
+    tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE))
     certificates = None
-    if not tail.startswith(b"PK\6\6"):
-        certificates = authenticode.find(_read_at(descriptor, authenticode.HEADER, 0), size)
+    behind = behind_size(tail)
+    if behind:
+        size -= behind
+        tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE)) if size > 0 else b""
+    elif not tail.startswith(b"PK\6\6"):
+        certificates = authenticode.find(read_at(descriptor, authenticode.HEADER, 0), size)
         if certificates is not None:
             size, tail = _end_before(descriptor, certificates)
     check_version(path, tail)
@@ -238,7 +246,7 @@ def _open(path: str, descriptor: int) -> Bundle:
         )
     try:
         end = parse_end(tail, size)
-        directory = _read_at(descriptor, end.directory_size, end.directory_offset)
+        directory = read_at(descriptor, end.directory_size, end.directory_offset)
         members = parse_directory(directory, end)
     except ArchiveError as error:
         raise damaged(path, str(error)) from error
@@ -249,6 +257,7 @@ def _open(path: str, descriptor: int) -> Bundle:
     check_roots(path, members)
     check_parts(path, members, manifest)
     check_models(path, manifest, by_path)
+    check_behind(path, manifest, behind)
     beside.check(path, manifest)
     digest = end.comment[len(COMMENT_PREFIX) :].decode()
     return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest, certificates)
@@ -257,7 +266,7 @@ def _open(path: str, descriptor: int) -> Bundle:
 def _end_before(descriptor: int, certificates: authenticode.Table) -> tuple[int, bytes]:
     """Where the archive of a signed file ends, and its last bytes; they are followed by few zeros at most."""
     length = min(TAIL_SIZE + authenticode.PADDING, certificates.offset)
-    raw = _read_at(descriptor, length, certificates.offset - length)
+    raw = read_at(descriptor, length, certificates.offset - length)
     kept = raw[: -authenticode.PADDING] + raw[-authenticode.PADDING :].rstrip(b"\0")
     return certificates.offset - len(raw) + len(kept), kept[-TAIL_SIZE:]
 
@@ -267,7 +276,7 @@ def _read_manifest(path: str, descriptor: int, member: Member) -> bytes:
         raise damaged(path, f"its last part is {member.path} in place of {MANIFEST_NAME}")
     if member.size > MAX_MANIFEST or member.stored > MAX_MANIFEST:
         raise damaged(path, f"its manifest claims {member.size} bytes, more than there can be")
-    raw = _read_at(descriptor, member.end - member.header_offset, member.header_offset)
+    raw = read_at(descriptor, member.end - member.header_offset, member.header_offset)
     header = local_header(member)
     if not raw.startswith(header):
         raise damaged(path, f"the header of {MANIFEST_NAME} disagrees with the directory")
@@ -280,25 +289,3 @@ def _read_manifest(path: str, descriptor: int, member: Member) -> bytes:
     if len(data) != member.size or zlib.crc32(data) != member.crc:
         raise damaged(path, "its manifest was changed")
     return data
-
-
-def _advise(descriptor: int, advice: str) -> None:
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, getattr(os, advice))
-
-
-def _read_at(descriptor: int, length: int, offset: int) -> bytes:
-    """Up to ``length`` bytes at ``offset``: fewer only at the end of the file."""
-    chunks = []
-    while length > 0:
-        if hasattr(os, "pread"):
-            chunk = os.pread(descriptor, length, offset)
-        else:  # Windows: the descriptor's position is nobody else's
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            chunk = os.read(descriptor, length)
-        if not chunk:
-            break
-        chunks.append(chunk)
-        offset += len(chunk)
-        length -= len(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

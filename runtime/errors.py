@@ -13,7 +13,6 @@ A message is one sentence: the fact, the name, the remedy. Only the command line
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -59,5 +58,7 @@ class UnknownName(InputError):  # noqa: N818
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, or None where nothing is alike."""
+    import difflib  # for what goes wrong alone: it takes longer to load than the rest of a launcher in Python
+
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from solofile.runtime import options
+from solofile.runtime import options, own_program
 from solofile.runtime.boot import RESUME
 from solofile.runtime.ports import Listener
 
@@ -61,8 +61,9 @@ def become(
     moved: dict[str, Any] | None,
 ) -> NoReturn:  # fmt: skip
     """Replace this process by one with these ``words`` on its command line. Raises OSError where that cannot be."""
-    name = environ.get("SOLOFILE_BUNDLE", sys.executable)  # as the launcher calls it, for lists of processes
-    program = [name] if getattr(sys, "frozen", False) else [sys.executable, "-m", "solofile.runtime"]
+    program = own_program.command()
+    if getattr(sys, "frozen", False):
+        program = [environ.get("SOLOFILE_BUNDLE", sys.executable)]  # as the launcher calls it, for lists of processes
     arguments = [*program, *words]
     for one in listeners:
         one.socket.set_inheritable(True)

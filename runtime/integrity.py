@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from solofile.runtime.container import PADDING_PREFIX, Bundle
+from solofile.runtime.ending import damaged
 from solofile.runtime.errors import DamagedBundle, InputError
-from solofile.runtime.layout import damaged
 from solofile.runtime.manifest import LAUNCHER_PART, MANIFEST_NAME, Part
 
 OnBytes = Callable[[int], None]
@@ -21,6 +21,10 @@ OnBytes = Callable[[int], None]
 
 PACKED = "packed"
 """In place of a part's path where the deflated parts as a whole are meant."""
+
+
+BEHIND = "behind"
+"""The same for the ZIP behind the archive."""
 
 
 class Damage(NamedTuple):
@@ -55,7 +59,7 @@ def verify(bundle: Bundle, on_bytes: OnBytes | None = None) -> list[Damage]:
         except DamagedBundle as error:
             damages.append(Damage(part.path, str(error)))
         before += part.size
-    return damages or _packed_damage(bundle, packed.hexdigest())
+    return damages or _packed_damage(bundle, packed.hexdigest()) or _behind_damage(bundle)
 
 
 def _packed_damage(bundle: Bundle, found: str) -> list[Damage]:
@@ -64,6 +68,17 @@ def _packed_damage(bundle: Bundle, found: str) -> list[Damage]:
         return []
     what = "the compressed bytes of its parts are not what was built, though they unpack to the right ones"
     return [Damage(PACKED, str(damaged(bundle.path, what)))]
+
+
+def _behind_damage(bundle: Bundle) -> list[Damage]:
+    """What lies behind the archive is as it was built."""
+    behind = bundle.manifest.behind
+    if behind is None:
+        return []
+    found = hashlib.sha256(b"".join(bundle.bytes_at(bundle.archive_end, behind.size))).hexdigest()
+    if found == behind.sha256:
+        return []
+    return [Damage(BEHIND, str(damaged(bundle.path, "what lies behind its archive is not what was built")))]
 
 
 def extract(

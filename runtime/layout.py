@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from solofile.runtime.archive import ALIGNMENT, END_SIZE, STORED, Member
-from solofile.runtime.errors import DamagedBundle, InputError
-from solofile.runtime.manifest import FORMAT, LAUNCHER_PART, Manifest
+from solofile.runtime.archive import ALIGNMENT, STORED, Member
+from solofile.runtime.ending import damaged, sums_path
+from solofile.runtime.manifest import LAUNCHER_PART, Manifest
+from solofile.runtime.manifest_behind import PYTHON
 
-COMMENT_MAGIC = b"solofile "
-COMMENT_PREFIX = COMMENT_MAGIC + str(FORMAT).encode() + b" "
-COMMENT_SIZE = len(COMMENT_PREFIX) + 64
-TAIL_SIZE = END_SIZE + COMMENT_SIZE
 PROMPTS = "prompts/"
 """The folder of the states of texts that a model has read already."""
 
 MEMBER_ROOTS = ("runtime/", "native/", "LICENSES/", "models/", "adapters/", PROMPTS, "about/")
 PADDING_PREFIX = "models/.align-"
-
-
-def comment_of(manifest: bytes, directory: bytes) -> bytes:
-    """The comment of the end record: the magic, the format version and the digest over manifest and directory."""
-    return COMMENT_PREFIX + hashlib.sha256(manifest + directory).hexdigest().encode()
-
-
-def sums_path(target: str) -> str:
-    """The member that lists a target's runtime files with their SHA-256; its own SHA-256 is the pack's digest."""
-    return f"runtime/{target}.sums"
-
-
-def damaged(path: str, what: str) -> DamagedBundle:
-    """The error for the bundle at ``path``, with the remedy."""
-    return DamagedBundle(f"{path} is damaged: {what}; copy or download it again.")
-
-
-def check_version(path: str, tail: bytes) -> None:
-    """Tell a bundle of a newer format, whose end may be of another length, from a damaged one."""
-    version = tail[tail.rfind(COMMENT_MAGIC) + len(COMMENT_MAGIC) :].split(b" ")[0] if COMMENT_MAGIC in tail else b""
-    if version.isdigit() and len(version) < 10 and int(version) > FORMAT:
-        raise InputError(
-            f"{path} was built by a newer solofile (format {int(version)}, this one reads {FORMAT}): "
-            "use that version to read it."
-        )
-
-
-def check_digest(path: str, comment: bytes, manifest: bytes, directory: bytes) -> None:
-    """The comment names the format and holds the digest over manifest and directory."""
-    if not comment.startswith(COMMENT_PREFIX):
-        raise damaged(path, "its comment does not name the format")
-    if comment != comment_of(manifest, directory):
-        raise damaged(path, "its directory, its manifest or the digest over them was changed")
 
 
 def check_roots(path: str, members: Sequence[Member]) -> None:
@@ -101,3 +64,12 @@ def check_models(path: str, manifest: Manifest, members: Mapping[str, Member]) -
     for name, target in manifest.targets.items():
         if digests.get(sums_path(name)) != target.pack:
             raise damaged(path, f"the pack digest of {name} is not that of {sums_path(name)}")
+    if manifest.behind is not None and manifest.behind.python != digests.get(sums_path(PYTHON)):
+        raise damaged(path, f"the digest of its Python modules is not that of {sums_path(PYTHON)}")
+
+
+def check_behind(path: str, manifest: Manifest, size: int) -> None:
+    """The ZIP behind the archive is there where the manifest says so, and of its ``size``."""
+    claimed = manifest.behind.size if manifest.behind is not None else 0
+    if claimed != size:
+        raise damaged(path, f"{size} bytes lie behind its archive in place of {claimed}")

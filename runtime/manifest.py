@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from solofile.runtime.ending import FORMAT
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
 from solofile.runtime.fields import Fields, is_sha256
+from solofile.runtime.manifest_behind import Behind, parse_behind
+from solofile.runtime.manifest_beside import Beside, parse_beside
 from solofile.runtime.manifest_prompt import Prompt
 
-FORMAT = 1
 MANIFEST_NAME = "solofile.json"
 LAUNCHER_PART = "launcher"
 """The part that is no member of the archive: the bytes before it."""
@@ -126,18 +128,6 @@ class Part(NamedTuple):
     sha256: str
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A part in a file of its own beside the bundle, named ``file``; ``ends`` is the SHA-256 over its first and its
-    last 65,536 bytes."""
-
-    path: str
-    file: str
-    size: int
-    sha256: str
-    ends: str
-
-
 _part_values = itemgetter(*Part._fields)
 
 
@@ -165,6 +155,8 @@ class Manifest:
     """Left out where there is none."""
     beside: tuple[Beside, ...] = ()
     """What lies in other files; the key may be left out."""
+    behind: Behind | None = None
+    """Of a file that a Python starts; left out of all others."""
 
     def to_json(self) -> bytes:
         """The bytes of ``solofile.json``: ASCII, the same for the same manifest everywhere."""
@@ -205,7 +197,10 @@ class Manifest:
             icon=fields.text_if_given("icon"),
             greeting=fields.text_if_given("greeting"),
             prompts=tuple(_prompt(value, where, at) for at, value in enumerate(fields.array_or_empty("prompts"))),
-            beside=tuple(_beside(value, where, index) for index, value in enumerate(fields.array_or_empty("beside"))),
+            beside=tuple(
+                parse_beside(value, where, at) for at, value in enumerate(fields.array_or_empty("beside"))
+            ),
+            behind=parse_behind(raw["behind"], where) if "behind" in raw else None,
         )
         manifest._check(fields)
         return manifest
@@ -314,17 +309,6 @@ def _prompt(raw: object, where: str, index: int) -> Prompt:
         context_from=fields.count("context_from"),
         context_to=fields.count_or_none("context_to"),
     )
-
-
-def _beside(raw: object, where: str, index: int) -> Beside:
-    fields = Fields(raw, where, f"beside.{index}.", Beside)
-    file = fields.text("file")
-    if not file or file in (".", "..") or any(letter in '/\\:*?"<>|' or letter < " " for letter in file):
-        raise fields.error("file", "must be the name of a file beside the bundle")
-    path = fields.text("path")
-    if not path.startswith("models/"):
-        raise fields.error("path", "must be that of a model")
-    return Beside(path, file, fields.count("size"), fields.digest("sha256"), fields.digest("ends"))
 
 
 def _parts(raw: list[Any], where: str) -> tuple[Part, ...]:

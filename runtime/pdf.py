@@ -13,8 +13,9 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
+from solofile.runtime import own_program
 from solofile.runtime.attachments import MAX_CHARACTERS, Unusable
-from solofile.runtime.probing import VARIABLE, own_command
+from solofile.runtime.probing import VARIABLE
 
 MAX_PAGES = 2000
 SECONDS = 30.0
@@ -42,7 +43,7 @@ def read(
     if not _turn.acquire(timeout=seconds):
         raise Unusable(f"{name} has to wait, since other files are being read: attach it again in a moment.", 429)
     try:
-        done = _run(data, seconds, command or own_command())
+        done = _run(data, seconds, command or own_program.command())
     except subprocess.TimeoutExpired as error:
         raise Unusable(f"{name} takes longer than {seconds:g} s to read: attach a part of it.", 413) from error
     except OSError as error:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from solofile.runtime import own_program
 from solofile.runtime.kernel_path import CRASHED, FAILED, HUNG, MISSING, OK, UNTRIED, Outcome
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(
     pipe = subprocess.PIPE
     try:
         child = subprocess.Popen(
-            list(command or own_command()), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
+            list(command or own_program.command()), stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0,
             start_new_session=True, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )  # fmt: skip
     except OSError as error:
@@ -101,11 +101,6 @@ def run(
     if given_up:
         return Outcome(given_up, f"no answer within {timeout:g} s" if given_up == HUNG else "")
     return _judge(child.returncode, answer, words.last_line())
-
-
-def own_command() -> list[str]:
-    """What starts this program once more."""
-    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "solofile.runtime"]
 
 
 class _Reader(threading.Thread):

@@ -11,6 +11,7 @@ import pytest
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
 from solofile.runtime.manifest import Gpu, Manifest
+from solofile.runtime.manifest_behind import Behind
 
 
 @pytest.fixture
@@ -161,6 +162,34 @@ def test_gpu_backends(document: dict[str, Any]) -> None:
 )
 def test_malformed_gpu_backends(document: dict[str, Any], gpus: object, says: str) -> None:
     document["targets"]["linux-x86_64"]["gpus"] = gpus
+    with pytest.raises(DamagedBundle, match=says):
+        read(document)
+
+
+BEHIND = {"form": "pyz", "size": 9, "sha256": "0" * 64, "python": "1" * 64}
+
+
+def test_what_lies_behind_the_archive(document: dict[str, Any]) -> None:
+    assert "behind" not in document
+    for behind in (BEHIND, {**BEHIND, "form": "ape", "python": None}):
+        document["behind"] = behind
+        manifest = read(document)
+        assert manifest.behind == Behind(**behind)
+        assert json.loads(manifest.to_json()) == document
+
+
+@pytest.mark.parametrize(
+    ("behind", "says"),
+    [
+        (None, "behind must be an object"),
+        ({**BEHIND, "form": "exe"}, r"behind\.form must be pyz or ape"),
+        ({**BEHIND, "size": -1}, r"behind\.size must be a whole number"),
+        ({**BEHIND, "python": "x"}, r"behind\.python must be 64 lower-case hex digits"),
+        ({name: BEHIND[name] for name in ("form", "size", "sha256")}, r"behind\.python is missing"),
+    ],
+)
+def test_malformed_behind(document: dict[str, Any], behind: object, says: str) -> None:
+    document["behind"] = behind
     with pytest.raises(DamagedBundle, match=says):
         read(document)
 

@@ -11,8 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "manifest", "version"} | {
+SHARED = {"archive", "container", "ending", "errors", "fields", "integrity", "layout", "manifest", "version"} | {
+    "manifest_behind",
+    "manifest_beside",
     "manifest_prompt",
+    "raw_file",
     "arm",
     "authenticode",
     "beside",

@@ -51,6 +51,9 @@ def test_packages_and_their_data_are_installed(project: dict[str, Any]) -> None:
     setuptools = project["tool"]["setuptools"]
     for package in setuptools["packages"]:
         assert (ROOT / setuptools["package-dir"][package] / "__init__.py").is_file()
+    listed = {ROOT / folder for folder in setuptools["package-dir"].values()}
+    for folder in ("builder", "recipes", "runtime", "webui"):
+        assert {path.parent for path in (ROOT / folder).rglob("__init__.py")} <= listed
     for package, patterns in setuptools["package-data"].items():
         for pattern in patterns:
             assert any((ROOT / setuptools["package-dir"][package]).glob(pattern)), f"nothing is like {pattern}"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from choice_support import machine
 from fake_engine import FakeEngine, Script
-from solofile.runtime import bench, compare
+from solofile.runtime import bench, compare, own_program
 from solofile.runtime.bench import Plan, measure, plan_of, speeds, within
 from solofile.runtime.bench_result import Figure, Result, Row
 from solofile.runtime.compare import Candidate, candidates, kept_words, thread_counts
@@ -393,6 +393,6 @@ def test_compared_processes_measure_briefly() -> None:
 
 
 def test_command_is_this_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compare.runtime_command() == [sys.executable, "-m", "solofile.runtime"]
+    assert own_program.command() == [sys.executable, "-m", "solofile.runtime"]
     monkeypatch.setattr("sys.frozen", True, raising=False)
-    assert compare.runtime_command() == [sys.executable]
+    assert own_program.command() == [sys.executable]

@@ -173,6 +173,14 @@ def test_prune_removes_what_nobody_used_for_long(folder: Path) -> None:
     holder.close()
 
 
+def test_prune_removes_what_python_compiled_of_packs_that_are_gone(folder: Path) -> None:
+    used = make(folder, "packs", "a" * 8, days=1)
+    for name in (used.name, "b" * 8):
+        (folder / "pycode" / name / "deep").mkdir(parents=True)
+    assert prune(folder, set()) == [folder / "pycode" / ("b" * 8)]
+    assert (folder / "pycode" / used.name / "deep").is_dir()
+
+
 def test_use_is_noted(folder: Path) -> None:
     lock = Lock(folder / "x")
     os.utime(lock.path, (0, 0))
