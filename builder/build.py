@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from solofile.builder.splitting import model_beside, split_limit
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.windows_resources import Label, labelled
 from solofile.builder.writer import Apart, BundlePlan, ModelFile, write_bundle
+from solofile.runtime.hardware import target as host_target
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.version import __version__
 
@@ -44,7 +45,7 @@ class BuildRequest(Recipe):
     """A launcher in place of the pack's."""
 
 
-__all__ = ["BuildRequest", "Built", "build_bundle", "checked_name", "checked_stamp", "model_entry"]
+__all__ = ["BuildRequest", "Built", "build_bundle", "checked_name", "checked_stamp", "default_output", "model_entry"]
 
 PackFinder = Callable[[BuildRequest], Sequence[Pack]]
 """Opens the packs for what is asked for: targets (none: this machine's), kernels and GPU backends."""
@@ -66,7 +67,7 @@ class Built:
 def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: ProgressMaker = Progress) -> Built:
     """Build what ``request`` says. Raises BadInput for what the user gave, BuildError; leaves nothing half done."""
     name = _name(request)
-    output = request.output or Path(f"{name}.exe")
+    output = request.output or default_output(name, request.targets)
     check_output(output, force=request.force)
     check_verified(request)
     icon = read_icon(request.icon) if request.icon else None
@@ -162,6 +163,12 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
     if fetched.span is not None:
         raise BadSource(f"The model in {fetched.path} is damaged ({sums}): copy or download the bundle again.")
     raise BadSource(f"{fetched.path} is not the file that is meant: {sums}.")
+
+
+def default_output(name: str, targets: Iterable[str]) -> Path:
+    """``NAME.exe``, which starts everywhere; Finder, though, starts a program by double-click that has no ending."""
+    systems = {target.partition("-")[0] for target in tuple(targets) or (host_target(),)}
+    return Path(name if systems == {"macos"} else f"{name}.exe")
 
 
 def _name(request: BuildRequest) -> str:

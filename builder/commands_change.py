@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from solofile.builder.build import BuildRequest, checked_name, checked_stamp
+from solofile.builder.build import BuildRequest, checked_name, checked_stamp, default_output
 from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.commands import check_arguments, text_of, words_of
 from solofile.builder.commands_model import refuse_model_work
@@ -67,7 +67,7 @@ def build_from(arguments: argparse.Namespace) -> int:
         old = bundle.manifest
     if changes.arguments is not None:
         changes = replace(changes, arguments=(*old.arguments, *changes.arguments))
-    output = arguments.output or Path(f"{changes.name or old.name}.exe")
+    output = arguments.output or default_output(changes.name or old.name, old.targets)
     return _rebuild(arguments, arguments.old, output, changes)
 
 

@@ -23,6 +23,8 @@ from solofile.builder.tools import ProgressMaker, machine_jobs, run_logged
 
 LABEL = "native libraries"
 FLAGS = ("-DCMAKE_BUILD_TYPE=Release",)
+MACOS = "macos"
+"""What is for macOS alone, a folder of the sources: other targets' libraries are not made anew when it changes."""
 FREE_BYTES = 2_000_000_000
 """What the compiler, the sources and a build tree take, with all kernels."""
 
@@ -82,12 +84,16 @@ class NativeTree:
         return self.folder / "build"
 
     def _configure(self) -> None:
-        sources = self.sources
+        sources, system = self.sources, self.sources
+        options = dict(self._options)
+        if self._target.system_name == "Darwin":
+            system = sources / MACOS
+            options["CMAKE_PROJECT_solofile_native_INCLUDE"] = system / "project.cmake"
         command: list[str | Path] = [
             inputs.cmake(),
             *("-G", "Ninja", "-S", sources, "-B", self._build),
             *FLAGS,
-            f"-DCMAKE_TOOLCHAIN_FILE={sources / 'toolchain.cmake'}",
+            f"-DCMAKE_TOOLCHAIN_FILE={system / 'toolchain.cmake'}",
             f"-DCMAKE_MAKE_PROGRAM={inputs.ninja()}",
             f"-DSOLOFILE_ZIG={self.folder / 'zig'}",
             f"-DSOLOFILE_ZIG_TARGET={self._target.triple}",
@@ -95,7 +101,7 @@ class NativeTree:
             f"-DSOLOFILE_SYSTEM_PROCESSOR={self._target.processor}",
             f"-DLLAMA_CPP_DIR={inputs.llama_source() / 'vendor' / 'llama.cpp'}",
             f"-DSOLOFILE_LLAMA_COMMIT={inputs.LLAMA_CPP_COMMIT[:7]}",
-            *(f"-D{name}={value}" for name, value in self._options.items()),
+            *(f"-D{name}={value}" for name, value in options.items()),
         ]
         text = "\n".join(map(str, command))
         configured = (self._build / "build.ninja").is_file() and self._configured.is_file()

@@ -9,12 +9,12 @@ from solofile.builder.errors import BadInput
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.kernels import ARM_LINUX, BASE, BASE_ARM_LINUX, X86, able
+from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, BASE, BASE_ARM_LINUX, BASE_ARM_MACOS, X86, able
 
 
 @dataclass(frozen=True)
 class Target:
-    """A system that bundles run on. ``triple`` is zig's name for it, with the oldest glibc that it may have."""
+    """A system that bundles run on. ``triple`` is zig's name for it, with the oldest glibc or macOS it may have."""
 
     name: str
     triple: str
@@ -35,6 +35,8 @@ TARGETS = {
     for target in (
         Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), BASE, ("vulkan",)),
         Target("linux-aarch64", "aarch64-linux-gnu.2.17", "Linux", "aarch64", _ARM_LINUX, BASE_ARM_LINUX, ()),
+        Target("macos-aarch64", "aarch64-macos.11.0", "Darwin", "arm64", tuple(ARM_MACOS), BASE_ARM_MACOS, ()),
+        Target("macos-x86_64", "x86_64-macos.11.0", "Darwin", "x86_64", tuple(X86), BASE, ()),
         Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
     )
 }

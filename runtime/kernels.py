@@ -16,6 +16,9 @@ BASE = "x64"
 BASE_ARM_LINUX = "armv8.0_1"
 """The variant that runs on every 64-bit ARM CPU."""
 
+BASE_ARM_MACOS = "apple_m1"
+"""The variant that runs on every Mac with a processor of Apple's."""
+
 FLAGS: dict[str, tuple[str, ...]] = {
     "SSE42": ("sse4_2",),
     "AVX": ("avx",),
