@@ -19,12 +19,12 @@ def follow(environ: Mapping[str, str]) -> None:
         watch(int(launcher), lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def watch(parent: int, end: Callable[[], None], every: float = EVERY) -> threading.Thread:
+def watch(parent: int, end: Callable[[], None]) -> threading.Thread:
     """Call ``end`` once this process is no longer a child of ``parent``."""
 
     def look() -> None:
         while os.getppid() == parent:
-            time.sleep(every)
+            time.sleep(EVERY)
         end()
 
     thread = threading.Thread(target=look, name="solofile-parent", daemon=True)
