@@ -132,17 +132,17 @@ def test_a_changed_page_would_be_found(mac_pack: Pack, programs: Mapping[str, Ma
 
 
 def test_libraries_give_only_what_they_mean_to(mac_pack: Pack, programs: Mapping[str, MachFile]) -> None:
-    """zig puts a libc++ into each: symbols of it must not be joined by the loader."""
+    """zig puts a libc++ into each, whose parts must not be joined by the loader; memory is malloc's in all of them."""
     target = mac_pack.facts.target
     kernels = {native.kernel_file(name, target) for name in mac_pack.facts.kernels}
     for path, file in programs.items():
         if "/native/" not in f"/{path}":
             continue
-        names = {symbol.name for symbol in file.binary.exported_symbols}
-        assert names, path
+        names = {str(symbol.name) for symbol in file.binary.exported_symbols}
         if PurePosixPath(path).name in kernels:
-            assert names == {"_ggml_backend_init", "_ggml_backend_score"}, path
-        assert not {name for name in names if name.startswith(("__ZdlPv", "__Znwm", "__ZNSt3__1", "__ZSt"))}, path
+            assert {"_ggml_backend_init", "_ggml_backend_score"} <= names, path
+            assert not [name for name in names if not name.startswith(("_ggml_", "__mh_", "___dso_"))], path
+        assert not [name for name in names if name.startswith(("__ZNSt", "__ZNKSt", "__ZSt", "__ZTVNSt"))], path
 
 
 def test_the_launcher_stays_as_signed(mac_bundle: Path, mac_pack: Pack, programs: Mapping[str, MachFile]) -> None:
@@ -176,7 +176,8 @@ def test_a_file_for_both_macs_is_a_script_with_both_launchers(mac_pack: Pack, pr
     target = mac_pack.facts.target
     made = polyglot({"macos-aarch64": b"other", "macos-x86_64": b"another", target: programs["launcher"].data})
     assert made.startswith(b"#!/bin/sh\n")
-    row = next(line for line in made.decode("utf-8", "replace").splitlines() if line.startswith(SYSTEMS[target][0]))
+    start_of_row = f"{SYSTEMS[target][0]}) block="
+    row = next(line for line in made.decode("utf-8", "replace").splitlines() if line.startswith(start_of_row))
     facts = dict(word.split("=") for word in row.split() if "=" in word)
     start = int(facts["block"]) * 512
     taken = mach_files.of_bytes(made[start : start + int(facts["size"])], "launcher")
