@@ -30,6 +30,7 @@ TRIPLES = {
     "linux-aarch64": "aarch64-linux-musl",
     "macos-aarch64": "aarch64-macos.11.0",
     "macos-x86_64": "x86_64-macos.11.0",
+    "windows-aarch64": "aarch64-windows-gnu",
     "windows-x86_64": "x86_64-windows-gnu",
 }
 """zig's name for each target. Unlike the libraries the launcher is static: it needs nothing but the kernel. Programs of

@@ -23,8 +23,9 @@ from solofile.builder.tools import ProgressMaker, machine_jobs, run_logged
 
 LABEL = "native libraries"
 FLAGS = ("-DCMAKE_BUILD_TYPE=Release",)
-MACOS = "macos"
-"""What is for macOS alone, a folder of the sources: other targets' libraries are not made anew when it changes."""
+OWN_FOLDERS = {"macos-aarch64": "macos", "macos-x86_64": "macos", "windows-aarch64": "windows-arm"}
+"""Folders of the sources that are for these targets alone: the libraries of others stay as they are when one changes.
+``project.cmake`` in them is included by project()."""
 FREE_BYTES = 2_000_000_000
 """What the compiler, the sources and a build tree take, with all kernels."""
 
@@ -84,16 +85,17 @@ class NativeTree:
         return self.folder / "build"
 
     def _configure(self) -> None:
-        sources, system = self.sources, self.sources
-        options = dict(self._options)
-        if self._target.system_name == "Darwin":
-            system = sources / MACOS
-            options["CMAKE_PROJECT_solofile_native_INCLUDE"] = system / "project.cmake"
+        sources, toolchain, options = self.sources, self.sources / "toolchain.cmake", dict(self._options)
+        if self._target.name in OWN_FOLDERS:
+            own = sources / OWN_FOLDERS[self._target.name]
+            options["CMAKE_PROJECT_solofile_native_INCLUDE"] = own / "project.cmake"
+            if (own / toolchain.name).is_file():
+                toolchain = own / toolchain.name
         command: list[str | Path] = [
             inputs.cmake(),
             *("-G", "Ninja", "-S", sources, "-B", self._build),
             *FLAGS,
-            f"-DCMAKE_TOOLCHAIN_FILE={system / 'toolchain.cmake'}",
+            f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",
             f"-DCMAKE_MAKE_PROGRAM={inputs.ninja()}",
             f"-DSOLOFILE_ZIG={self.folder / 'zig'}",
             f"-DSOLOFILE_ZIG_TARGET={self._target.triple}",
