@@ -28,7 +28,7 @@ SIZE_LIMIT = 400_000
 TRIPLES = {
     "linux-x86_64": "x86_64-linux-musl",
     "linux-aarch64": "aarch64-linux-musl",
-    "macos-aarch64": "aarch64-macos.11.0",
+    "macos-aarch64": "aarch64-macos.12.0",
     "macos-x86_64": "x86_64-macos.11.0",
     "windows-aarch64": "aarch64-windows-gnu",
     "windows-x86_64": "x86_64-windows-gnu",

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.e2e
 
 KERNELS = {"macos-aarch64": "all", "macos-x86_64": "x64,haswell"}
 PROCESSORS = {"macos-aarch64": lief.MachO.Header.CPU_TYPE.ARM64, "macos-x86_64": lief.MachO.Header.CPU_TYPE.X86_64}
-OLDEST = (11, 0)
+OLDEST = {"macos-aarch64": (12, 0), "macos-x86_64": (11, 0)}
 OVERHEAD = 40_000_000
 
 
@@ -71,7 +71,8 @@ def test_all_that_it_needs_is_there(mac_pack: Pack, programs: Mapping[str, MachF
     named |= {f"runtime/{target}/lib/{name}.cpython-311-darwin.so" for name in ("_ssl", "_ctypes", "_socket", "zlib")}
     assert named | {"launcher"} <= programs.keys()
     assert f"runtime/{target}/lib/python.zip" in mac_pack.members
-    assert mac_pack.facts.requires == "macOS 11"
+    assert mac_pack.facts.requires == f"macOS {OLDEST[target][0]}"
+    assert programs["launcher"].oldest == OLDEST[target]
     unwanted = ("numpy", "tkinter", "ncurses", "readline", "sqlite", "codecs_", "_test")
     assert not [path for path in mac_pack.members for word in unwanted if word in path and "LICENSES" not in path]
 
@@ -79,7 +80,7 @@ def test_all_that_it_needs_is_there(mac_pack: Pack, programs: Mapping[str, MachF
 def test_each_is_for_this_processor_alone(mac_pack: Pack, programs: Mapping[str, MachFile]) -> None:
     for file in programs.values():
         assert file.binary.header.cpu_type == PROCESSORS[mac_pack.facts.target], file.name
-        assert file.oldest <= OLDEST, file.name
+        assert file.oldest <= OLDEST[mac_pack.facts.target], file.name
         mach_files.check_structure(file)
 
 
