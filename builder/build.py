@@ -166,9 +166,9 @@ def _check_hash(manifest: Manifest, path: str, fetched: Fetched) -> None:
 
 
 def default_output(name: str, targets: Iterable[str]) -> Path:
-    """``NAME.exe``, which starts everywhere; Finder, though, starts a program by double-click that has no ending."""
+    """``NAME.exe``, which starts everywhere by its name; but Finder opens only what has no ending: ``NAME-macos``."""
     systems = {target.partition("-")[0] for target in tuple(targets) or (host_target(),)}
-    return Path(name if systems == {"macos"} else f"{name}.exe")
+    return Path(f"{name}-macos" if systems == {"macos"} else f"{name}.exe")
 
 
 def _name(request: BuildRequest) -> str:
