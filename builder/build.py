@@ -69,7 +69,7 @@ def build_bundle(request: BuildRequest, find_packs: PackFinder, progress: Progre
     """Build what ``request`` says. Raises BadInput for what the user gave, BuildError; leaves nothing half done."""
     forms.check_format(request.format, request.cosmo_python, request.launcher)
     name = _name(request)
-    output = request.output or forms.output_for(name, request.format)
+    output = request.output or forms.output_for(name, request.format, request.targets)
     check_output(output, force=request.force)
     form = forms.new_form(request.format, request.cosmo_python)
     check_verified(request)

@@ -70,7 +70,7 @@ def build_from(arguments: argparse.Namespace) -> int:
         changes = replace(changes, arguments=(*old.arguments, *changes.arguments))
     form = arguments.format or (old.behind.form if old.behind else forms.EXE)
     forms.check_format(form, arguments.cosmo_python, arguments.launcher)
-    output = arguments.output or forms.output_for(changes.name or old.name, form)
+    output = arguments.output or forms.output_for(changes.name or old.name, form, old.targets)
     return _rebuild(arguments, arguments.old, output, changes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from solofile.builder.behind import Form, ape_form, cosmo_python_of, form_of, pyz_form
@@ -13,6 +13,7 @@ from solofile.builder.errors import BadInput, MissingTool
 from solofile.builder.packfile import Pack
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import UnknownName
+from solofile.runtime.hardware import target as host_target
 from solofile.runtime.manifest_behind import APE, PYZ
 
 EXE = "exe"
@@ -35,9 +36,15 @@ def named(output: Path) -> str:
     return output.stem if output.suffix in SUFFIXES else output.name
 
 
-def output_for(name: str, form: str) -> Path:
-    """Where a bundle of that name is written by default."""
-    return Path(f"{name}.{PYZ if form == PYZ else EXE}")
+def output_for(name: str, form: str, targets: Iterable[str]) -> Path:
+    """Where a bundle of that name, for ``targets`` (by default this machine's), is written by default.
+
+    ``NAME.exe`` starts everywhere by its name; but Finder opens only what has no ending: ``NAME-macos``.
+    """
+    if form == PYZ:
+        return Path(f"{name}.{PYZ}")
+    systems = {target.partition("-")[0] for target in tuple(targets) or (host_target(),)}
+    return Path(f"{name}-macos" if form == EXE and systems == {"macos"} else f"{name}.exe")
 
 
 def new_form(name: str, cosmo_python: Path | None) -> Form | None:

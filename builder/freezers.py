@@ -67,7 +67,11 @@ def _no_source(target: Target) -> str:
             f"The CPython for {target.name} that can be fetched is {minor}, and solofile runs in {running_minor()}: "
             f"run it in Python {minor}, or {remedy}."
         )
-    return f"There is no CPython for {target.name} on the package index: {remedy}."
+    return (
+        f"There is no CPython for {target.name} on the package index: make a pack by “solofile pack build --target "
+        f"{target.name} --cpython FILE”, where FILE is an install_only archive of python-build-standalone for it, and "
+        "give that to a build as --pack."
+    )
 
 
 def _assembler(target: Target, key: str, find: Callable[[], TargetPython]) -> Freezer:

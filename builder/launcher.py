@@ -28,9 +28,13 @@ SIZE_LIMIT = 400_000
 TRIPLES = {
     "linux-x86_64": "x86_64-linux-musl",
     "linux-aarch64": "aarch64-linux-musl",
+    "macos-aarch64": "aarch64-macos.12.0",
+    "macos-x86_64": "x86_64-macos.11.0",
+    "windows-aarch64": "aarch64-windows-gnu",
     "windows-x86_64": "x86_64-windows-gnu",
 }
-"""zig's name for each target. Unlike the libraries the launcher is static: it needs nothing but the kernel."""
+"""zig's name for each target. Unlike the libraries the launcher is static: it needs nothing but the kernel. Programs of
+macOS get to their kernel through the system's library alone, so there it needs that."""
 
 OPTIONS = (
     "-OReleaseSafe",  # what it reads may be hostile: an index out of bounds must end it, not run on

@@ -24,7 +24,7 @@ from solofile.builder import inputs
 from solofile.builder.errors import BuildError
 from solofile.builder.gpu import GpuLibrary, build_vulkan
 from solofile.builder.hashing import file_sha256, folder_digests
-from solofile.builder.native_tree import FLAGS, LABEL, NativeTree, own_sources
+from solofile.builder.native_tree import FLAGS, LABEL, OWN_FOLDERS, NativeTree, own_sources
 from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.targets import Target, find_gpus, find_kernels, find_target
@@ -130,9 +130,15 @@ def native_key(target: Target) -> str:
         "tools": {name: pin.version for name, pin in pins.items()},
         "target": [target.triple, target.system_name, target.processor],
         "flags": FLAGS,
-        "sources": folder_digests(own_sources()),
+        "sources": _sources(target),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sources(target: Target) -> dict[str, str]:
+    others = set(OWN_FOLDERS.values()) - {OWN_FOLDERS.get(target.name)}
+    digests = folder_digests(own_sources())
+    return {path: sha256 for path, sha256 in digests.items() if path.partition("/")[0] not in others}
 
 
 class _Entry:

@@ -23,6 +23,9 @@ from solofile.builder.tools import ProgressMaker, machine_jobs, run_logged
 
 LABEL = "native libraries"
 FLAGS = ("-DCMAKE_BUILD_TYPE=Release",)
+OWN_FOLDERS = {"macos-aarch64": "macos", "macos-x86_64": "macos", "windows-aarch64": "windows-arm"}
+"""Folders of the sources that are for these targets alone: the libraries of others stay as they are when one changes.
+``project.cmake`` in them is included by project()."""
 FREE_BYTES = 2_000_000_000
 """What the compiler, the sources and a build tree take, with all kernels."""
 
@@ -82,12 +85,17 @@ class NativeTree:
         return self.folder / "build"
 
     def _configure(self) -> None:
-        sources = self.sources
+        sources, toolchain, options = self.sources, self.sources / "toolchain.cmake", dict(self._options)
+        if self._target.name in OWN_FOLDERS:
+            own = sources / OWN_FOLDERS[self._target.name]
+            options["CMAKE_PROJECT_solofile_native_INCLUDE"] = own / "project.cmake"
+            if (own / toolchain.name).is_file():
+                toolchain = own / toolchain.name
         command: list[str | Path] = [
             inputs.cmake(),
             *("-G", "Ninja", "-S", sources, "-B", self._build),
             *FLAGS,
-            f"-DCMAKE_TOOLCHAIN_FILE={sources / 'toolchain.cmake'}",
+            f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",
             f"-DCMAKE_MAKE_PROGRAM={inputs.ninja()}",
             f"-DSOLOFILE_ZIG={self.folder / 'zig'}",
             f"-DSOLOFILE_ZIG_TARGET={self._target.triple}",
@@ -95,7 +103,7 @@ class NativeTree:
             f"-DSOLOFILE_SYSTEM_PROCESSOR={self._target.processor}",
             f"-DLLAMA_CPP_DIR={inputs.llama_source() / 'vendor' / 'llama.cpp'}",
             f"-DSOLOFILE_LLAMA_COMMIT={inputs.LLAMA_CPP_COMMIT[:7]}",
-            *(f"-D{name}={value}" for name, value in self._options.items()),
+            *(f"-D{name}={value}" for name, value in options.items()),
         ]
         text = "\n".join(map(str, command))
         configured = (self._build / "build.ninja").is_file() and self._configured.is_file()

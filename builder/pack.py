@@ -35,7 +35,12 @@ from solofile.runtime.manifest import LlamaCpp
 
 FORMAT = 3
 
-OLDEST = {"windows": "Windows 10", "macos": "macOS 11"}
+OLDEST = {
+    "macos-aarch64": "macOS 12",  # the first that tells what the processor can do, which ggml asks for
+    "macos-x86_64": "macOS 11",
+    "windows-aarch64": "Windows 10",
+    "windows-x86_64": "Windows 10",
+}
 """What packs for other systems than Linux need; there the oldest C library is read from the files."""
 
 
@@ -190,7 +195,7 @@ def _member(libraries: Native, path: Path) -> str:
 def _requirement(target: str, sources: Iterable[PackSource]) -> str:
     """The oldest system that every program and library in the pack runs with, as manifests say it."""
     if not target.startswith("linux"):
-        return OLDEST[target.partition("-")[0]]
+        return OLDEST[target]
     paths = [source.source for source in sources if isinstance(source.source, Path) and is_elf(source.source)]
     return "glibc " + ".".join(map(str, newest_glibc(paths)))
 

@@ -11,23 +11,26 @@ from solofile.builder.carried import find_carried
 from solofile.builder.errors import BadInput
 from solofile.builder.pack_store import check_release, opened
 from solofile.builder.packfile import Pack
-from solofile.builder.targets import NAMES, TARGETS, find_gpus, find_target, missing_packs
+from solofile.builder.targets import TARGETS, find_gpus, find_target
 from solofile.runtime.errors import UnknownName
 
 UNIVERSAL = "universal"
+
+FETCHED = frozenset({"linux-aarch64", "linux-x86_64", "macos-aarch64", "macos-x86_64", "windows-x86_64"})
+"""The targets whose CPython is on the package index (cpython_wheels.py)."""
 
 
 def expanded(names: Iterable[str]) -> tuple[str, ...]:
     """Targets as given, each a name or several with commas, in the order of a bundle. Raises UnknownName.
 
-    ``universal`` are all that solofile can make from here.
+    ``universal`` are all whose CPython can be fetched: the packs of others take an archive (cpython_archive.py).
     """
     words = [word.strip() for name in names for word in name.split(",") if word.strip()]
     found: set[str] = set()
     for word in words:
-        if word not in (*TARGETS, *NAMES, UNIVERSAL):
-            raise UnknownName("target", word, sorted({*TARGETS, *NAMES, UNIVERSAL}))
-        found |= set(TARGETS) if word == UNIVERSAL else {word}
+        if word not in (*TARGETS, UNIVERSAL):
+            raise UnknownName("target", word, sorted({*TARGETS, UNIVERSAL}))
+        found |= TARGETS.keys() & FETCHED if word == UNIVERSAL else {word}
     return tuple(sorted(found))
 
 
@@ -46,12 +49,6 @@ def share(target: str, targets: Sequence[str], kind: str, wanted: str) -> str:
 def find_packs(wanted: BuildRequest, given: Path | None) -> list[Pack]:
     """The open packs for what is asked for; ``given`` is one that was named. Raises InputError, BuildError."""
     targets = expanded(wanted.targets)
-    if missing := missing_packs(targets):
-        others = [name for name in targets if name not in missing]
-        remedy = f"build for the others with {' '.join(f'--target {name}' for name in others)}" if others else (
-            f"this solofile makes bundles for {', '.join(TARGETS)}"
-        )  # fmt: skip
-        raise BadInput(f"There is no pack for {' and '.join(missing)} yet: {remedy}.")
     if given is not None:
         return [_checked(given, targets, wanted)]
     with contextlib.ExitStack() as stack:

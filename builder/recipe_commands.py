@@ -20,7 +20,7 @@ from solofile.builder.recipe_keys import KEYS, LISTS, OPEN, TABLES
 from solofile.builder.recipe_pin import pin
 from solofile.builder.reporting import say
 from solofile.builder.sources import BundleSource, PathSource, describe
-from solofile.builder.targets import find_gpus, find_kernels, find_target, missing_packs
+from solofile.builder.targets import find_gpus, find_kernels, find_target
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.options import parse as parse_options
 from solofile.runtime.text_columns import columns
@@ -58,8 +58,6 @@ def check(arguments: argparse.Namespace) -> int:
     else:
         state = "verified" if recipe.verified else "ready to build"
     what = "; ".join(describe(one.source) for one in recipe.each)
-    missing = missing_packs(recipe.targets)
-    state += f"; no pack yet for {' and '.join(missing)}" if missing else ""
     print(f"{path}: sound; {what}; {state}.")
     return 0
 
@@ -94,9 +92,8 @@ def check_recipe(recipe: Recipe) -> None:
             parse_options(words)
     except InputError as error:
         raise BadRecipe(f"The arguments of the recipe {recipe.recipe} cannot be used: {error}") from error
-    missing = missing_packs(recipe.targets)  # such a recipe is sound, and can be built for its other targets
-    targets = expanded([name for name in recipe.targets if name not in missing])
-    for name in targets or ((find_target().name,) if not missing else ()):
+    targets = expanded(recipe.targets)
+    for name in targets or (find_target().name,):
         find_kernels(find_target(name), share(name, targets, "kernels", recipe.kernels))
         find_gpus(find_target(name), share(name, targets, "gpus", recipe.gpu) or "none")
     if recipe.quantize is not None:

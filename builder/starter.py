@@ -79,7 +79,8 @@ def _command(starter: Starter, output: Path) -> list[str]:
     if starter.target.startswith("windows"):
         return [*command, "-municode"]
     if starter.target.startswith("macos"):
-        return command
+        # A kernel, which lies elsewhere in the cache, finds ggml here: the program's paths count for all that it loads.
+        return [*command, "-Wl,-rpath,@loader_path/native"]
     return [*command, "-ldl", "-Wl,-rpath,$ORIGIN/lib"]
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from solofile.builder.errors import BadInput
 from solofile.runtime.errors import InputError, UnknownName
 from solofile.runtime.hardware import detect
 from solofile.runtime.hardware import target as host_target
-from solofile.runtime.kernels import ARM_LINUX, BASE, BASE_ARM_LINUX, X86, able
+from solofile.runtime.kernels import (
+    ARM_LINUX,
+    ARM_MACOS,
+    ARM_WINDOWS,
+    BASE,
+    BASE_ARM_LINUX,
+    BASE_ARM_MACOS,
+    BASE_ARM_WINDOWS,
+    X86,
+    able,
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A system that bundles run on. ``triple`` is zig's name for it, with the oldest glibc that it may have."""
+    """A system that bundles run on. ``triple`` is zig's name for it, with the oldest glibc or macOS it may have."""
 
     name: str
     triple: str
@@ -30,32 +39,24 @@ class Target:
 _ARM_LINUX = tuple(name for name in ARM_LINUX if name != "armv9.2_1")
 """Without the one that has SME and lacks SVE2: LLVM takes the one to imply the other, and no such CPU runs Linux."""
 
+_ARM_WINDOWS = tuple(ARM_WINDOWS)
+
 TARGETS = {
     target.name: target
     for target in (
         Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), BASE, ("vulkan",)),
         Target("linux-aarch64", "aarch64-linux-gnu.2.17", "Linux", "aarch64", _ARM_LINUX, BASE_ARM_LINUX, ()),
+        Target("macos-aarch64", "aarch64-macos.11.0", "Darwin", "arm64", tuple(ARM_MACOS), BASE_ARM_MACOS, ()),
+        Target("macos-x86_64", "x86_64-macos.11.0", "Darwin", "x86_64", tuple(X86), BASE, ()),
+        Target("windows-aarch64", "aarch64-windows-gnu", "Windows", "aarch64", _ARM_WINDOWS, BASE_ARM_WINDOWS, ()),
         Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
     )
 }
 
-NAMES = ("linux-aarch64", "linux-x86_64", "macos-aarch64", "macos-x86_64", "windows-aarch64", "windows-x86_64")
-"""The systems that bundles are meant for: a recipe may name them before there is a pack for each."""
-
-
-def missing_packs(names: Iterable[str]) -> list[str]:
-    """Those of the targets of which no pack can be made yet. Raises UnknownName for what is no target."""
-    for name in (found := list(names)):
-        if name not in {*NAMES, *TARGETS}:
-            raise UnknownName("target", name, sorted({*NAMES, *TARGETS}))
-    return [name for name in found if name not in TARGETS]
-
 
 def find_target(name: str | None = None) -> Target:
-    """The target of that name, by default the one of this machine. Raises UnknownName, BadInput."""
+    """The target of that name, by default the one of this machine. Raises UnknownName."""
     wanted = host_target() if name is None else name
-    if name is not None and missing_packs([name]):
-        raise BadInput(f"There is no pack for {name} yet: this solofile makes bundles for {', '.join(TARGETS)}.")
     if wanted not in TARGETS:
         raise UnknownName("target", wanted, TARGETS)
     return TARGETS[wanted]

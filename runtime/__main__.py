@@ -24,6 +24,10 @@ def _main() -> int:
 
     console.use_utf8()
     shutdown.install()
+    if sys.platform == "darwin":
+        from solofile.runtime import parent
+
+        parent.follow(os.environ)
     return cli.main()
 
 

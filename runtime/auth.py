@@ -8,9 +8,7 @@ from pathlib import Path
 
 from solofile.runtime.errors import InputError
 
-PUBLIC_PATHS = frozenset(
-    {"/health", "/v1/health", "/solofile/status", "/solofile/events", "/solofile/instance"}
-)
+PUBLIC_PATHS = frozenset({"/health", "/v1/health", "/solofile/status", "/solofile/events", "/solofile/instance"})
 """Open without a key, beside the page's own files; the list of models needs one, as in llama-server."""
 
 _BEARER = "Bearer "

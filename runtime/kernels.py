@@ -16,6 +16,12 @@ BASE = "x64"
 BASE_ARM_LINUX = "armv8.0_1"
 """The variant that runs on every 64-bit ARM CPU."""
 
+BASE_ARM_MACOS = "apple_m1"
+"""The variant that runs on every Mac with a processor of Apple's."""
+
+BASE_ARM_WINDOWS = "windows_armv8.0_1"
+"""The variant that runs on every 64-bit ARM CPU with Windows."""
+
 FLAGS: dict[str, tuple[str, ...]] = {
     "SSE42": ("sse4_2",),
     "AVX": ("avx",),
@@ -90,8 +96,15 @@ ARM_MACOS: dict[str, tuple[str, ...]] = {
     "apple_m4": ("DOTPROD", "MATMUL_INT8", "NOSVE", "SME"),
 }
 
-FAMILIES = (X86, ARM_LINUX, ARM_MACOS)
-VARIANTS: dict[str, tuple[str, ...]] = {**X86, **ARM_LINUX, **ARM_MACOS}
+ARM_WINDOWS: dict[str, tuple[str, ...]] = {
+    "windows_armv8.0_1": (),
+    "windows_armv8.2_1": ("DOTPROD",),
+    "windows_armv8.6_1": ("DOTPROD", "MATMUL_INT8"),
+}
+"""Ours: ggml has none for this system (runtime/native/windows-arm)."""
+
+FAMILIES = (X86, ARM_LINUX, ARM_MACOS, ARM_WINDOWS)
+VARIANTS: dict[str, tuple[str, ...]] = {**X86, **ARM_LINUX, **ARM_MACOS, **ARM_WINDOWS}
 """Every variant."""
 
 

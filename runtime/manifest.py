@@ -197,9 +197,7 @@ class Manifest:
             icon=fields.text_if_given("icon"),
             greeting=fields.text_if_given("greeting"),
             prompts=tuple(_prompt(value, where, at) for at, value in enumerate(fields.array_or_empty("prompts"))),
-            beside=tuple(
-                parse_beside(value, where, at) for at, value in enumerate(fields.array_or_empty("beside"))
-            ),
+            beside=tuple(parse_beside(value, where, at) for at, value in enumerate(fields.array_or_empty("beside"))),
             behind=parse_behind(raw["behind"], where) if "behind" in raw else None,
         )
         manifest._check(fields)

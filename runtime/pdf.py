@@ -36,9 +36,7 @@ _SENTENCES = {
 _turn = threading.Semaphore(AT_ONCE)
 
 
-def read(
-    name: str, data: bytes, *, seconds: float = SECONDS, command: Sequence[str] | None = None
-) -> tuple[str, int]:
+def read(name: str, data: bytes, *, seconds: float = SECONDS, command: Sequence[str] | None = None) -> tuple[str, int]:
     """The text of a PDF and its number of pages. Raises Unusable. ``command`` stands for this program in tests."""
     if not _turn.acquire(timeout=seconds):
         raise Unusable(f"{name} has to wait, since other files are being read: attach it again in a moment.", 429)

@@ -74,9 +74,7 @@ class Plan(NamedTuple):
 
 def deciding(given: Sequence[Given]) -> tuple[Given, ...]:
     """Those of the options that a state depends on."""
-    return tuple(
-        one for one in given if one.option.key in _DECIDING and _USUAL.get(one.option.key, "") != _value(one)
-    )
+    return tuple(one for one in given if one.option.key in _DECIDING and _USUAL.get(one.option.key, "") != _value(one))
 
 
 def fingerprint(given: Sequence[Given]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ const dropped = [_][]const u8{
     "SOLOFILE_LAUNCHER_PID",
 };
 const dropped_prefixes = [_][]const u8{
-    "LLAMA_ARG_", "_PYI_", "PYTHON", "GGML_", "VK_", "OCL_ICD_", "OPENCL_", "CUDA_", "__EGL_", "__GLX_",
+    "LLAMA_ARG_", "_PYI_", "PYTHON", "GGML_", "VK_", "OCL_ICD_", "OPENCL_", "CUDA_", "__EGL_", "__GLX_", "DYLD_",
 };
 /// These only choose among the devices that there are.
 const kept = [_][]const u8{ "GGML_VK_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER" };

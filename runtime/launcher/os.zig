@@ -8,8 +8,16 @@ const system = switch (builtin.os.tag) {
         pub const places = @import("os/linux_places.zig");
         pub const process = @import("os/linux_process.zig");
         pub const self = @import("os/linux_self.zig");
-        pub const trust = @import("os/linux_trust.zig");
+        pub const trust = @import("os/posix_trust.zig");
         const name = "linux";
+    },
+    .macos => struct {
+        pub const files = @import("os/macos_files.zig");
+        pub const places = @import("os/macos_places.zig");
+        pub const process = @import("os/macos_process.zig");
+        pub const self = @import("os/macos_self.zig");
+        pub const trust = @import("os/posix_trust.zig");
+        const name = "macos";
     },
     .windows => struct {
         pub const files = @import("os/windows_files.zig");

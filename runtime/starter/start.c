@@ -62,13 +62,16 @@ static struct python find_python(void *library) {
     return found;
 }
 
-/* The two places of modules, as Python takes them. */
+/* The two places of modules, as Python takes them. Not by swprintf: macOS' goes by the locale, which none has set yet. */
 static wchar_t *module_path(const wchar_t *folder) {
-    static const wchar_t zip[] = L"lib" SEPARATOR L"python.zip", plain[] = L"lib";
-    size_t size = 2 * wcslen(folder) + sizeof zip + sizeof plain + 8;
-    wchar_t *path = malloc(size * sizeof *path);
-    if (path)
-        swprintf(path, size, L"%ls" SEPARATOR L"%ls" LISTED L"%ls" SEPARATOR L"%ls", folder, zip, folder, plain);
+    static const wchar_t zip[] = SEPARATOR L"lib" SEPARATOR L"python.zip" LISTED, plain[] = SEPARATOR L"lib";
+    wchar_t *path = malloc((2 * wcslen(folder) + sizeof zip + sizeof plain) * sizeof *path);
+    if (path) {
+        wcscpy(path, folder);
+        wcscat(path, zip);
+        wcscat(path, folder);
+        wcscat(path, plain);
+    }
     return path;
 }
 

@@ -242,6 +242,46 @@ def test_the_key_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert native.native_key(X86) != key
 
 
+def test_what_is_for_other_targets_is_in_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "own_sources", lambda: tmp_path)
+    names = ("linux-x86_64", "macos-aarch64", "macos-x86_64", "windows-aarch64", "windows-x86_64")
+    before = {name: native.native_key(targets.TARGETS[name]) for name in names}
+    (tmp_path / "macos").mkdir()
+    (tmp_path / "macos" / "project.cmake").write_text("one")
+    after = {name: native.native_key(targets.TARGETS[name]) for name in names}
+    assert [name for name in names if before[name] != after[name]] == ["macos-aarch64", "macos-x86_64"]
+
+
+def test_what_cmake_is_told_of_a_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configured("linux-x86_64", tmp_path / "linux", monkeypatch) == ("toolchain.cmake", None)
+    assert configured("macos-aarch64", tmp_path / "mac", monkeypatch) == (
+        "macos/toolchain.cmake", "macos/project.cmake"
+    )  # fmt: skip
+    assert configured("windows-aarch64", tmp_path / "windows", monkeypatch) == (
+        "toolchain.cmake", "windows-arm/project.cmake"
+    )  # fmt: skip
+
+
+def configured(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str | None]:
+    """The toolchain file and the file for project() that a first configuration names, below the sources."""
+    ran: list[list[str]] = []
+    monkeypatch.setenv(paths.VARIABLE, str(cache))
+    monkeypatch.setattr(native_tree, "run_logged", lambda command, **_: ran.append([str(word) for word in command]))
+    for tool in ("zig", "ninja", "cmake", "llama_source"):
+        monkeypatch.setattr(native_tree.inputs, tool, lambda: cache / "tool")
+    monkeypatch.setattr(native_tree, "_check_space", lambda: None)
+    tree = native_tree.NativeTree(targets.TARGETS[name], SilentProgress)
+    tree.folder.mkdir(parents=True)
+    monkeypatch.setattr(native_tree, "_point", lambda *_: None)
+    (tree.folder / "build").mkdir()
+    tree.make(["ggml"])
+    words = dict(word.removeprefix("-D").split("=", 1) for word in ran[0] if word.startswith("-D"))
+    own = words.get("CMAKE_PROJECT_solofile_native_INCLUDE")
+    below = [Path(path).relative_to(tree.sources).as_posix() for path in (words["CMAKE_TOOLCHAIN_FILE"], own) if path]
+    assert all((tree.sources / path).is_file() for path in below)
+    return below[0], below[1] if own else None
+
+
 def test_sources_changed_during_a_build_are_noticed(
     fake_tree: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

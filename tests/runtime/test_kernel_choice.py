@@ -12,7 +12,7 @@ from solofile.runtime import choose_cpu, kernels
 from solofile.runtime.errors import InputError, SolofileError, UnknownName
 from solofile.runtime.hardware import Hardware
 from solofile.runtime.kernel_path import Decision, Known, Offer, Wishes
-from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, X86, missing, score
+from solofile.runtime.kernels import ARM_LINUX, ARM_MACOS, ARM_WINDOWS, X86, missing, score
 
 BASE = "fpu sse sse2 cx16 lahf_lm syscall nx"
 SSE42 = f"{BASE} pni ssse3 sse4_1 sse4_2 popcnt"
@@ -105,6 +105,9 @@ ARM = {
     "M1": ("asimd fphp asimdhp asimddp", ARM_MACOS, "apple_m1"),
     "M2": ("asimd fphp asimdhp asimddp i8mm bf16", ARM_MACOS, "apple_m2_m3"),
     "M4": ("asimd fphp asimdhp asimddp i8mm bf16 sme", ARM_MACOS, "apple_m4"),
+    "Snapdragon 835": ("asimd aes crc32", ARM_WINDOWS, "windows_armv8.0_1"),
+    "Snapdragon 8cx": ("asimd aes crc32 atomics asimddp", ARM_WINDOWS, "windows_armv8.2_1"),
+    "Snapdragon X": ("asimd aes crc32 atomics asimddp i8mm bf16", ARM_WINDOWS, "windows_armv8.6_1"),
 }
 
 
@@ -131,12 +134,20 @@ def test_variants_are_ggmls(ggml: Path) -> None:
     lines = re.findall(r"ggml_add_cpu_backend_variant\(([\w.]+) *([A-Z0-9_ ]*)\)", text)
     found = {name: tuple(needs.split()) for name, needs in lines}
     elsewhere = ("android_", "power", "z1", "riscv64_")
-    assert {name: needs for name, needs in found.items() if not name.startswith(elsewhere)} == kernels.VARIANTS
+    upstream = {name: needs for name, needs in kernels.VARIANTS.items() if name not in ARM_WINDOWS}
+    assert {name: needs for name, needs in found.items() if not name.startswith(elsewhere)} == upstream
+
+
+def test_the_variants_of_windows_on_arm() -> None:
+    """ggml has none: those that are built."""
+    text = (Path(kernels.__file__).parent / "native/windows-arm/project.cmake").read_text()
+    lines = re.findall(r"ggml_add_cpu_backend_variant\(([\w.]+) *([A-Z0-9_ ]*)\)", text)
+    assert {name: tuple(needs.split()) for name, needs in lines} == ARM_WINDOWS
 
 
 def test_scores_are_ggmls(ggml: Path) -> None:
     assert scores(ggml, "x86", "GGML_", X86) == {name: score(name) for name in X86}
-    arm = ARM_LINUX | ARM_MACOS
+    arm = ARM_LINUX | ARM_MACOS | ARM_WINDOWS
     assert scores(ggml, "arm", "GGML_USE_", arm) == {name: score(name) for name in arm}
 
 

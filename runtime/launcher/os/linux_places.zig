@@ -4,29 +4,13 @@ const std = @import("std");
 const environment = @import("../environment.zig");
 const files = @import("linux_files.zig");
 const place = @import("place.zig");
+const posix = @import("posix_places.zig");
 const process = @import("linux_process.zig");
 const Allocator = std.mem.Allocator;
 
 /// Folders for the cache, the best first.
 pub fn cacheFolders(arena: Allocator, block: environment.Block) error{OutOfMemory}![]const place.Candidate {
-    var list: std.ArrayList(place.Candidate) = .empty;
-    const uid = process.user();
-    if (environment.get(block, "XDG_CACHE_HOME")) |base| try personal(arena, &list, base, false);
-    if (environment.get(block, "HOME")) |home| try personal(arena, &list, home, true);
-    if (try homeOf(arena, uid)) |home| try personal(arena, &list, home, true);
-    for ([_][]const u8{ "/var/tmp", "/tmp" }) |base| {
-        const path = try std.fmt.allocPrintSentinel(arena, "{s}/solofile-{d}", .{ base, uid }, 0);
-        try list.append(arena, .{ .path = path, .source = .shared });
-    }
-    return list.items;
-}
-
-/// A folder in the user's own; relative ones mean nothing, and one that is listed already is not asked twice.
-fn personal(arena: Allocator, list: *std.ArrayList(place.Candidate), base: []const u8, is_home: bool) error{OutOfMemory}!void {
-    if (base[0] != '/') return;
-    const path = try std.fs.path.joinZ(arena, &.{ base, if (is_home) ".cache/solofile" else "solofile" });
-    for (list.items) |other| if (std.mem.eql(u8, other.path, path)) return;
-    try list.append(arena, .{ .path = path, .source = .personal, .home = if (is_home) base else null });
+    return posix.cacheFolders(arena, block, ".cache/solofile", try homeOf(arena, process.user()));
 }
 
 /// The home folder that the user database has for `uid`; null where it has none.

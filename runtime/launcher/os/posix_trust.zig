@@ -1,8 +1,9 @@
 //! The rule for a folder that programs are started from: no link, this user's own, and written by nobody else.
 
 const std = @import("std");
-const files = @import("linux_files.zig");
-const process = @import("linux_process.zig");
+const os = @import("../os.zig");
+const files = os.files;
+const process = os.process;
 const Allocator = std.mem.Allocator;
 
 /// Why the folder is not trusted, as the end of a sentence; null where it is.

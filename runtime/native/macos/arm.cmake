@@ -1,0 +1,10 @@
+# Apple's M4 has SME without SVE, and LLVM takes SVE2 to be a part of ARMv9: so its kernel is for ARMv8 and the rest by name.
+get_property(targets DIRECTORY ${LLAMA_CPP_DIR}/ggml/src PROPERTY BUILDSYSTEM_TARGETS)
+foreach(target ${targets})
+    get_target_property(options ${target} COMPILE_OPTIONS)
+    if(options MATCHES "\\+nosve")
+        string(REPLACE "+nosve" "" options "${options}")
+        string(REPLACE "generic+v9_2a" "generic+v8_6a" options "${options}")
+        set_property(TARGET ${target} PROPERTY COMPILE_OPTIONS "${options}")
+    endif()
+endforeach()
