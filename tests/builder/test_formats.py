@@ -327,7 +327,7 @@ def test_a_directory_behind_four_gibibytes() -> None:
 
 def test_names_and_endings() -> None:
     assert [forms.named(Path(name)) for name in ("a.exe", "b.pyz", "c.d", "e")] == ["a", "b", "c.d", "e"]
-    assert [str(forms.output_for("m", name)) for name in forms.FORMATS] == ["m.exe", "m.pyz", "m.exe"]
+    assert [str(forms.output_for("m", name, ["linux-x86_64"])) for name in forms.FORMATS] == ["m.exe", "m.pyz", "m.exe"]
 
 
 def test_the_launcher_imports_what_is_in_its_zip(tmp_path: Path) -> None:
