@@ -4,7 +4,8 @@ The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has
 ``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (projectors, projector.py, and what
 --local-copy keeps, localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are
 read-only once they are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in
-``drivers/`` (gpu_environment.py), for which they answer themselves.
+``drivers/`` (gpu_environment.py), for which they answer themselves, weights that a worker was sent are in ``rpc/``
+(rpc_cache.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _DAY = 86_400
 _FILE_MODE, _FOLDER_MODE = 0o444, 0o555
 _PATIENCE = 5.0
 MODELS = "models"
+RPC = "rpc"
 _STORES = ("packs", "kernels", MODELS)
 Say = Callable[[str], None]
 
@@ -218,7 +220,7 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 def clear(cache: Path, own: Set[int], say: Say) -> None:
     """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much.
 
-    What drivers have compiled goes as well: they do it again.
+    What drivers have compiled goes as well, and the weights that a worker was sent: both come again.
     """
     freed = kept = count = 0
     for entry in entries(cache):
@@ -233,10 +235,11 @@ def clear(cache: Path, own: Set[int], say: Say) -> None:
             lock.close()
         say(f"Removed {entry.path} ({megabytes(size)}).")
         freed, count = freed + size, count + 1
-    if (cache / DRIVERS).is_dir():
-        size = remove_tree(cache / DRIVERS)
-        say(f"Removed {cache / DRIVERS} ({megabytes(size)}).")
-        freed, count = freed + size, count + 1
+    for folder in (cache / DRIVERS, cache / RPC):
+        if folder.is_dir():
+            size = remove_tree(folder)
+            say(f"Removed {folder} ({megabytes(size)}).")
+            freed, count = freed + size, count + 1
     say(f"Removed {count} from {cache}, {megabytes(freed)} in all" + (f"; kept {kept} in use." if kept else "."))
 
 
