@@ -117,7 +117,7 @@ def _layers(launch: Launch, selected: Selection, libraries: Sequence[Path]) -> i
     library = engine.prepare(ground.place.native, libraries, members, launch.log_level)
     given = {"-ngl", "-ts", "-dev"}  # these speak of devices that nobody has yet
     words = core_words.arguments(launch, selected, leave_out=given)
-    found = engine.estimate(library, [*words, "--fit", "off"])
+    found = engine.estimate(library, words if "--fit" in words else [*words, "--fit", "off"])
     if "error" in found:
         raise EngineError(f"How many layers the model has cannot be found out: {found['error']}")
     return int(found["layers"])

@@ -10,7 +10,8 @@ target_link_libraries(ggml-rpc PRIVATE ggml-base Threads::Threads)
 if(WIN32)
     set_target_properties(ggml-rpc PROPERTIES PREFIX "")
     target_link_libraries(ggml-rpc PRIVATE ws2_32)
-    export_from(ggml-rpc ggml_backend_init ggml_backend_rpc_start_server sf_rpc_transport)
+    export_from(ggml-rpc ggml_backend_init ggml_backend_rpc_add_server ggml_backend_rpc_init
+        ggml_backend_rpc_start_server sf_rpc_transport)
 else()
     # Like the GPU backends: what a zig library registers for the end of the process must still be there then.
     target_link_options(ggml-rpc PRIVATE -Wl,-z,defs -Wl,-z,nodelete)
