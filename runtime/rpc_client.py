@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import rpc_channel, rpc_native
 from solofile.runtime.errors import InputError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CONNECTING = 5.0
 """Seconds until somebody answers at all."""
+
+_PAUSE = 0.5
 
 Lost = Callable[["Endpoint", str], None]
 """Told of a worker that went away, and how; nothing is computed with it from then on."""
@@ -35,6 +37,7 @@ class Workers:
         self._lost: tuple[Endpoint, str] | None = None
         self._told: Lost | None = None
         self._lock = threading.Lock()
+        self._held: list[socket.socket] = []
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -46,6 +49,16 @@ class Workers:
         """Their devices, as llama.cpp names them."""
         return tuple(f"RPC{number}" for number in range(sum(len(one.devices) for one in self.facts.values())))
 
+    def report(self) -> list[dict[str, Any]]:
+        """The workers as plain data, for --doctor."""
+        return [
+            {
+                "address": str(one), "solofile": facts.solofile, "llama_cpp": facts.commit,
+                "devices": [device._asdict() for device in facts.devices],
+            }
+            for one, facts in self.facts.items()
+        ]  # fmt: skip
+
     def connect(self, host: str, port: int) -> int:
         """A socket for llama.cpp to the worker that it knows by this name; `NO_SOCKET` where it cannot be had."""
         endpoint = self._labels[f"{host}:{port}"]
@@ -56,7 +69,7 @@ class Workers:
             return rpc_native.NO_SOCKET
         if facts.busy:
             channel.socket.close()
-            self._lose(endpoint, f"The worker {endpoint} computes for another machine: wait for that, or leave it out.")
+            self._lose(endpoint, _busy(endpoint))
             return rpc_native.NO_SOCKET
         theirs, ours = socket.socketpair()
         work = (endpoint, ours, channel.socket)
@@ -73,7 +86,8 @@ class Workers:
 
     def _pass_on(self, endpoint: Endpoint, local: socket.socket, remote: ssl.SSLSocket) -> None:
         if not splice(local, remote):
-            # The local end stays open: llama.cpp aborts the process when it finds it closed, and waits as it is.
+            # Stays open: llama.cpp would abort the process when it found it closed, and so it waits.
+            self._held.append(local)
             self._lose(endpoint, f"The worker {endpoint} is gone.")
             return
         local.close()
@@ -94,10 +108,20 @@ def find(endpoints: tuple[Endpoint, ...], secret: str, commit: str) -> Workers:
     key, context = key_of(secret), rpc_channel.context()
     facts = {}
     for one in endpoints:
-        channel, facts[one] = call(one, key, LOOK, context)
-        channel.socket.close()
+        facts[one] = _asked(one, key, context)
         _check(one, facts[one], commit)
     return Workers(facts, key, context)
+
+
+def _asked(endpoint: Endpoint, key: bytes, context: ssl.SSLContext) -> Facts:
+    """What a worker says of itself; one that is busy may be with somebody who is about to go."""
+    end = time.monotonic() + rpc_channel.PATIENCE
+    while True:
+        channel, facts = call(endpoint, key, LOOK, context)
+        channel.socket.close()
+        if not facts.busy or time.monotonic() > end:
+            return facts
+        time.sleep(_PAUSE)
 
 
 def call(endpoint: Endpoint, key: bytes, purpose: int, context: ssl.SSLContext) -> tuple[Channel, Facts]:
@@ -126,7 +150,13 @@ def call(endpoint: Endpoint, key: bytes, purpose: int, context: ssl.SSLContext) 
         ) from error
 
 
+def _busy(endpoint: Endpoint) -> str:
+    return f"The worker {endpoint} computes for another machine: wait for that, or leave it out."
+
+
 def _check(endpoint: Endpoint, facts: Facts, commit: str) -> None:
+    if facts.busy:
+        raise InputError(_busy(endpoint))
     if facts.commit != commit:
         raise InputError(
             f"The worker {endpoint} runs llama.cpp {facts.commit[:7]} (solofile {facts.solofile}) and this bundle "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from solofile.runtime.kernel_path import Choice, Decision
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from solofile.runtime.kernel_path import KernelPath, Wishes
+    from solofile.runtime.memory import Estimate
     from solofile.runtime.rpc_handshake import Facts
 else:
     from solofile.runtime.record import NamedTuple
@@ -86,13 +87,12 @@ def _told(own: Sequence[int], theirs: Sequence[int], helpers: Sequence[Helper], 
     return ", ".join(words)
 
 
-def overfull(used: Sequence[tuple[int, int]], helpers: Sequence[Helper]) -> str:
-    """Why a share does not fit its worker, a sentence; empty where all do. ``used``: (bytes, of the device's) each."""
-    devices = [(one.address, device.memory) for one in helpers for device in one.facts.devices]
-    for (address, memory), (need, _) in zip(devices, used, strict=False):
-        if need > memory:
+def overfull(estimate: Estimate, addresses: Set[str]) -> str:
+    """Why a share does not fit its worker (devices are named by these addresses), a sentence; empty where all do."""
+    for one in estimate.devices:
+        if one.name in addresses and one.used > one.free:
             return (
-                f"The worker {address} has {_memory(memory)} of memory for a share of {_memory(need)}: free some, "
+                f"The worker {one.name} has {_memory(one.free)} of memory for a share of {_memory(one.used)}: free some, "
                 "add a worker, or share the layers out with -ngl and -ts."
             )
     return ""

@@ -119,6 +119,7 @@ def resolve(
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
     flags = {one.option.key: not one.negated for one in merged if not one.values}
     keys = {one.option.key for one in merged}
+    rpc, rpc_worker = _machines(texts, keys, mode, given)
     # Both signature options are the launcher's: what they ask for is proven when the runtime starts.
     _only_with("--public-key", keys, mode, VERIFY)
     return Launch(
@@ -145,35 +146,30 @@ def resolve(
         port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
-        rpc=_shared(texts, keys, mode),
-        rpc_worker=_working(texts, keys, given) if mode == RPC_WORKER else None,
+        rpc=rpc,
+        rpc_worker=rpc_worker,
     )
 
 
-def _shared(texts: Mapping[str, str], keys: set[str], mode: str) -> Shared | None:
-    """The other machines that --rpc names. Raises InputError where that makes no sense."""
+def _machines(
+    texts: Mapping[str, str], keys: set[str], mode: str, given: Sequence[Given]
+) -> tuple[Shared | None, Working | None]:
+    """What is said of other machines: those that compute for this one, and how this one computes for others."""
+    if mode != RPC_WORKER and not {"--rpc", "--rpc-secret-file"} & keys:
+        return None, None
+    from solofile.runtime import rpc_settings
+
+    secret_file = texts.get("--rpc-secret-file", "")
+    if mode == RPC_WORKER and "--rpc" not in keys:
+        hosts = tuple(_listed(texts.get("--host", ""))) or rpc_settings.LOOPBACK[:1]
+        port = _port(texts) if _gives(given, "--port") else rpc_settings.PORT
+        return None, rpc_settings.Working(hosts, port, secret_file, "--no-auth" in keys)
     if "--rpc" not in keys:
-        if "--rpc-secret-file" in keys and mode != RPC_WORKER:
-            raise InputError("The option --rpc-secret-file goes with --rpc or --rpc-worker: give both or neither.")
-        return None
-    _only_with("--rpc", keys, mode, *sorted(ENGINE - {PAGE}), DOCTOR, PAGE)
-    if "--compare" in keys:
-        raise InputError("--compare measures this machine and not others: leave --rpc out.")
-    from solofile.runtime.rpc_settings import Shared, endpoints
-
-    return Shared(endpoints(texts["--rpc"]), texts.get("--rpc-secret-file", ""))
-
-
-def _working(texts: Mapping[str, str], keys: set[str], given: Sequence[Given]) -> Working:
-    from solofile.runtime.rpc_settings import Working
-
-    usual = Working()
-    return Working(
-        hosts=tuple(_listed(texts["--host"])) if "--host" in texts else usual.hosts,
-        port=_port(texts) if _gives(given, "--port") else usual.port,
-        secret_file=texts.get("--rpc-secret-file", ""),
-        no_auth="--no-auth" in keys,
-    )
+        raise InputError("The option --rpc-secret-file goes with --rpc or --rpc-worker: give both or neither.")
+    if mode not in ENGINE | {DOCTOR} or "--compare" in keys:
+        other = "compare" if "--compare" in keys else mode
+        raise InputError(f"--rpc does not go with --{other}: leave one of them out.")
+    return rpc_settings.Shared(rpc_settings.endpoints(texts["--rpc"]), secret_file), None
 
 
 def _defaults(manifest: Manifest | None, model: Model | None) -> tuple[tuple[Given, ...], ...]:

@@ -52,10 +52,19 @@ class Team(NamedTuple):
         """Their addresses and facts, in llama.cpp's order."""
         return [rpc_split.Helper(str(one), facts) for one, facts in self.workers.facts.items()]
 
+    def named(self, estimate: Estimate) -> Estimate:
+        """The estimate with the workers' devices by their addresses, and the memory that these told of."""
+        told = [(one.address, device.memory) for one in self.helpers for device in one.facts.devices]
+        names = dict(zip(self.workers.devices, told, strict=True))
+        devices = tuple(
+            one._replace(name=names[one.name][0], free=names[one.name][1]) if one.name in names else one
+            for one in estimate.devices
+        )
+        return estimate._replace(devices=devices)
+
     def check(self, estimate: Estimate) -> None:
         """Raises InputError where a share does not fit its worker."""
-        used = [(one.used, one.free) for one in estimate.devices if one.name.startswith("RPC")]
-        refusal = rpc_split.overfull(used, self.helpers)
+        refusal = rpc_split.overfull(self.named(estimate), frozenset(one.address for one in self.helpers))
         if refusal:
             raise InputError(refusal)
 
