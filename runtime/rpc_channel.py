@@ -62,6 +62,10 @@ class Channel:
             found += part
         return found
 
+    def close(self) -> None:
+        """End it; what is not sent yet is not."""
+        self.socket.close()
+
     def write(self, data: bytes, deadline: float) -> None:
         """Send all of it. Raises OSError."""
         self.socket.settimeout(_left(deadline))
@@ -126,9 +130,18 @@ def tune(sock: socket.socket) -> None:
 
 def secured(sock: socket.socket, made: ssl.SSLContext, *, server: bool, deadline: float) -> Channel:
     """The channel over a connected socket, which it owns from now on. Raises OSError, HandshakeError."""
-    tune(sock)
-    sock.settimeout(_left(deadline))
-    return Channel(made.wrap_socket(sock, server_side=server))
+    try:
+        tune(sock)
+        sock.settimeout(_left(deadline))
+        tls = made.wrap_socket(sock, server_side=server)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        return Channel(tls)
+    except BaseException:
+        tls.close()
+        raise
 
 
 def introduce(channel: Channel, key: bytes, purpose: int, deadline: float) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -68,7 +69,7 @@ class Workers:
             self._lose(endpoint, str(error))
             return rpc_native.NO_SOCKET
         if facts.busy:
-            channel.socket.close()
+            channel.close()
             self._lose(endpoint, _busy(endpoint))
             return rpc_native.NO_SOCKET
         theirs, ours = socket.socketpair()
@@ -85,13 +86,14 @@ class Workers:
             tell(*lost)
 
     def _pass_on(self, endpoint: Endpoint, local: socket.socket, remote: ssl.SSLSocket) -> None:
-        if not splice(local, remote):
-            # Stays open: llama.cpp would abort the process when it found it closed, and so it waits.
-            self._held.append(local)
-            self._lose(endpoint, f"The worker {endpoint} is gone.")
+        with remote:
+            ended_here = splice(local, remote)
+        if ended_here:
+            local.close()
             return
-        local.close()
-        remote.close()
+        # Stays open: llama.cpp would abort the process when it found it closed, and so it waits.
+        self._held.append(local)
+        self._lose(endpoint, f"The worker {endpoint} is gone.")
 
     def _lose(self, endpoint: Endpoint, how: str) -> None:
         with self._lock:
@@ -118,7 +120,7 @@ def _asked(endpoint: Endpoint, key: bytes, context: ssl.SSLContext) -> Facts:
     end = time.monotonic() + rpc_channel.PATIENCE
     while True:
         channel, facts = call(endpoint, key, LOOK, context)
-        channel.socket.close()
+        channel.close()
         if not facts.busy or time.monotonic() > end:
             return facts
         time.sleep(_PAUSE)
@@ -134,15 +136,17 @@ def call(endpoint: Endpoint, key: bytes, purpose: int, context: ssl.SSLContext) 
             f"The worker {endpoint} cannot be reached ({why}): start it there with --rpc-worker, or correct --rpc."
         ) from error
     try:
-        deadline = time.monotonic() + rpc_channel.PATIENCE
-        channel = rpc_channel.secured(sock, context, server=False, deadline=deadline)
-        # A worker lets one machine in after the other, and the one before may be about to go.
-        return channel, rpc_channel.introduce(channel, key, purpose, deadline + rpc_channel.PATIENCE)
+        with contextlib.ExitStack() as stack:
+            deadline = time.monotonic() + rpc_channel.PATIENCE
+            channel = rpc_channel.secured(sock, context, server=False, deadline=deadline)
+            stack.callback(channel.close)
+            # A worker lets one machine in after the other, and the one before may be about to go.
+            facts = rpc_channel.introduce(channel, key, purpose, deadline + rpc_channel.PATIENCE)
+            stack.pop_all()
+        return channel, facts
     except HandshakeError as error:
-        sock.close()
         raise InputError(f"The worker {endpoint} {error}.") from error
     except OSError as error:
-        sock.close()
         why = "it says nothing" if isinstance(error, TimeoutError) else "it speaks another language"
         raise InputError(
             f"What answers at {endpoint} is no worker of a bundle ({why}): give --rpc the address that --rpc-worker "

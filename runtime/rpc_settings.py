@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,9 +82,18 @@ def _endpoint(word: str) -> Endpoint:
     else:
         host, _, port = word.partition(":")
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else (PORT if not port else 0)
-    if not host or not 0 < number < 65_536 or any(letter.isspace() or letter in "/@[]" for letter in host):
+    odd = any(letter.isspace() or letter in "/@[]" for letter in host) or (":" in host and not _is_ipv6(host))
+    if not host or odd or not 0 < number < 65_536:
         raise InputError(f"--rpc {word!r} is no address: give HOST:PORT, as --rpc-worker printed it.")
     return Endpoint(host, number)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
 
 
 def without(value: str, gone: Endpoint) -> str:

@@ -60,8 +60,7 @@ class Front:
     def accept(self) -> int:
         """For llama.cpp's server: block for the next machine that is to be computed for; its socket."""
         self._between()
-        self._busy = False
-        self._ready.release()
+        self._free()
         return self._sessions.get()
 
     def _listen(self, listener: socket.socket) -> None:
@@ -85,41 +84,42 @@ class Front:
             pass  # whoever came was no main machine, or went
         finally:
             self._room.release()
-        if channel is None:
-            sock.close()
-            return
+        if channel is not None:
+            self._pass_on(channel, peer)
+
+    def _pass_on(self, channel: Channel, peer: str) -> None:
         theirs, ours = socket.socketpair()
-        self._sessions.put(theirs.detach())
-        self._say(f"Computing for {peer}.")
-        splice(ours, channel.socket)
-        ours.close()
-        channel.socket.close()
+        with ours, contextlib.closing(channel):
+            self._sessions.put(theirs.detach())
+            self._say(f"Computing for {peer}.")
+            splice(ours, channel.socket)
         self._say(f"{peer} has gone.")
 
     def _let_in(self, sock: socket.socket, peer: str) -> Channel | None:
         """The channel of a machine that is to be computed for; None for one that only asked, or was refused."""
         deadline = time.monotonic() + rpc_channel.PATIENCE
-        channel = rpc_channel.secured(sock, self._context, server=True, deadline=deadline)
-        purpose = rpc_channel.admit(channel, self._key, deadline, penalty=_PENALTY)
-        if purpose is None:
-            self._say(f"{peer} has another secret and was refused.")
-        computes = purpose == COMPUTE and self._ready.acquire(timeout=rpc_channel.PATIENCE)
-        try:
-            if purpose is not None:
-                busy = self._busy if purpose != COMPUTE else not computes
-                self._busy = self._busy or computes
-                told = rpc_handshake.packed(self._facts()._replace(busy=busy))
-                channel.write(told, time.monotonic() + rpc_channel.PATIENCE)
+        with contextlib.ExitStack() as stack:
+            channel = rpc_channel.secured(sock, self._context, server=True, deadline=deadline)
+            stack.callback(channel.close)
+            purpose = rpc_channel.admit(channel, self._key, deadline, penalty=_PENALTY)
+            if purpose is None:
+                self._say(f"{peer} has another secret and was refused.")
+                return None
+            computes = purpose == COMPUTE and self._ready.acquire(timeout=rpc_channel.PATIENCE)
             if computes:
-                return channel
-        except BaseException:
-            if computes:
-                self._busy = False
-                self._ready.release()
-            raise
-        with contextlib.suppress(OSError):
-            channel.socket.close()
-        return None
+                self._busy = True
+                stack.callback(self._free)
+            busy = not computes if purpose == COMPUTE else self._busy
+            told = rpc_handshake.packed(self._facts()._replace(busy=busy))
+            channel.write(told, time.monotonic() + rpc_channel.PATIENCE)
+            if not computes:
+                return None
+            stack.pop_all()
+            return channel
+
+    def _free(self) -> None:
+        self._busy = False
+        self._ready.release()
 
 
 def serve(front: Front, backend: rpc_native.Rpc, cache: Path | None, threads: int, devices: list[int]) -> None:
