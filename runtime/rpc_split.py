@@ -92,11 +92,11 @@ def overfull(estimate: Estimate, addresses: Set[str]) -> str:
     for one in estimate.devices:
         if one.name in addresses and one.used > one.free:
             return (
-                f"The worker {one.name} has {_memory(one.free)} of memory for a share of {_memory(one.used)}: free some, "
+                f"The worker {one.name} has {_memory(one.free)} for a share of {_memory(one.used)}: free some, "
                 "add a worker, or share the layers out with -ngl and -ts."
             )
     return ""
 
 
 def _memory(size: int | None) -> str:
-    return "nobody knows how much" if size is None else f"{size / 1e9:.1f} GB"
+    return "an unknown amount" if size is None else f"{size / 1e9:.1f} GB"

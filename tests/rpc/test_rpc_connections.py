@@ -192,7 +192,7 @@ def test_another_llama_cpp_is_refused_in_a_sentence(server: Server) -> None:
         workers(server, commit="abcdef1234")
 
 
-def test_nobody_there_and_somebody_else_there_are_told_apart(tmp_path: Path) -> None:
+def test_nobody_there_and_somebody_else_there_are_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as web:
         there = Endpoint(*web.getsockname()[:2])
 

@@ -80,7 +80,7 @@ def test_beside_a_gpu_of_this_machine_llama_cpp_shares_out() -> None:
 def test_a_share_that_does_not_fit_is_refused_with_the_worker() -> None:
     estimate = Estimate(512, 512, 1, 0, 1, 1, (DeviceShare("a:1", 5 * GB, 4 * GB, 8 * GB),))
     said = rpc_split.overfull(estimate, {"a:1"})
-    assert said.startswith("The worker a:1 has 4.0 GB of memory for a share of 5.0 GB")
+    assert said.startswith("The worker a:1 has 4.0 GB for a share of 5.0 GB")
     assert not rpc_split.overfull(estimate._replace(devices=(DeviceShare("a:1", GB, 4 * GB, 8 * GB),)), {"a:1"})
     assert not rpc_split.overfull(estimate, {"b:1"}), "a GPU of this machine is not a worker"
 
