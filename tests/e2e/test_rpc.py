@@ -100,15 +100,15 @@ def test_a_worker_that_dies_ends_the_answer_and_the_next_one_comes(net: Lan) -> 
     dead = net.workers[0]
 
     def broken() -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
-        connection.request("POST", "/v1/chat/completions", json.dumps(chat(4000, stream=True)))
-        answer = connection.getresponse()
-        assert answer.status == 200
-        for _ in range(6):
-            assert answer.readline()
-        dead.clear()
-        with pytest.raises(http.client.HTTPException):
-            answer.read()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)) as connection:
+            connection.request("POST", "/v1/chat/completions", json.dumps(chat(4000, stream=True)))
+            with connection.getresponse() as answer:
+                assert answer.status == 200
+                for _ in range(6):
+                    assert answer.readline()
+                dead.clear()
+                with pytest.raises(http.client.HTTPException):
+                    answer.read()
         return "error"
 
     assert net.main.inside(broken) == "error"
@@ -165,7 +165,6 @@ def test_a_worker_that_does_not_answer_or_is_none_ends_the_start_in_one_sentence
     assert "has another secret: give both the same" in refused(f"{worker.address}:{WORKER_PORT}", other)
     assert "cannot be reached (Connection refused)" in refused(f"{worker.address}:{WORKER_PORT + 1}", net.secret)
     assert "cannot be reached" in refused("10.231.1.77:50052", net.secret)
-    assert f"{net.main.run('hostname', env=net.environment).stdout.strip()}" not in net.secret.read_text()
     worker.start("python3", "-m", "http.server", "8000", env=net.environment, log=net.folder / "web.log")
     until(lambda: net.main.run("bash", "-c", f"</dev/tcp/{worker.address}/8000", env=net.environment).returncode == 0)
     assert "is no worker of a bundle" in refused(f"{worker.address}:8000", net.secret)
