@@ -20,7 +20,7 @@ SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1
 
 
 def libraries(folder: Path) -> list[Path]:
-    """The core, the kernels and the one for several machines; tests/gpu looks at GPU backends, which may be there too."""
+    """The core, the kernels, the one for several machines; tests/gpu looks at the GPU backends, which may be there."""
     found = sorted(path for path in folder.glob("*.so") if path.name in {*CORE, RPC} or "-cpu-" in path.name)
     assert {path.name for path in found} >= {*CORE, RPC, "libggml-cpu-x64.so", "libggml-cpu-haswell.so"}
     return found
