@@ -1,7 +1,8 @@
 """Builds the native libraries of a target from the pinned sources, into a cache keyed by all that goes in.
 
     <build cache>/native/<key>/
-        lib/            libggml-base.so  libggml.so  libllama.so  libggml-cpu-<kernel>.so …  libggml-<gpu>.so …
+        lib/            libggml-base.so  libggml.so  libllama.so  libggml-rpc.so  libggml-cpu-<kernel>.so …
+                        libggml-<gpu>.so …
                         (ggml-base.dll and so on for Windows)
         reference/      llama-server and llama-quantize, unchanged, with what they load: for tests and benchmarks
         native.json     what is there, with sizes, times and SHA-256, and what the GPU backends' compilers lacked
@@ -34,6 +35,9 @@ from solofile.runtime.library_names import library_file, library_name
 CORE = {"ggml-base": "ggml-base", "ggml": "ggml", "solofile": "llama"}
 """CMake's targets for what every bundle needs, and the libraries that they make."""
 
+RPC = "ggml-rpc"
+"""The library with which several machines run one model: in every bundle, loaded where it is asked for."""
+
 _GPU_BUILDERS = {"vulkan": build_vulkan}
 
 REFERENCE = "llama-server"
@@ -58,6 +62,11 @@ class Native:
     def core(self) -> list[Path]:
         """The libraries that every bundle needs."""
         return [self.folder / name for name in core_files(self.target)]
+
+    @property
+    def rpc(self) -> Path:
+        """The library for several machines."""
+        return self.folder / library_file(RPC, self.target)
 
     def kernel(self, name: str) -> Path:
         """The library of one kernel."""
@@ -160,6 +169,7 @@ class _Entry:
         wanted = [f"lib/{name}" for name in (*core_files(self.target.name), *files)]
         if reference:
             wanted += [f"reference/{name}" for name in (*REFERENCE_PROGRAMS, *(path[4:] for path in wanted))]
+        wanted.append(f"lib/{library_file(RPC, self.target.name)}")
         known = self._read()
         return [path for path in wanted if not self._intact(path, known.get(path))]
 

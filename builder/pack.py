@@ -183,8 +183,7 @@ def _runtime(frozen: Path, libraries: Native) -> Iterator[PackSource]:
 
 
 def _kernels(libraries: Native) -> Iterator[PackSource]:
-    for name in libraries.kernels:
-        path = libraries.kernel(name)
+    for path in (*map(libraries.kernel, libraries.kernels), libraries.rpc):
         yield PackSource(_member(libraries, path), path, 0o755)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from solofile.runtime.locks import Lock
     from solofile.runtime.selection import Ground, Libraries, Place, Say, Selection
     from solofile.runtime.settings import Launch
+    from solofile.runtime.sharing import Team
     from solofile.runtime.watchdog import Guard
 else:
     from solofile.runtime.record import NamedTuple
@@ -39,7 +40,7 @@ class Started(NamedTuple):
     """An engine that loads, and how it was chosen.
 
     ``locks`` keep what it runs from in the cache from being removed, ``in_use`` names these folders.
-    ``hardware`` is this machine in one line.
+    ``hardware`` is this machine in one line, ``team`` are other machines that compute a part of the model.
     """
 
     engine: Engine
@@ -47,6 +48,7 @@ class Started(NamedTuple):
     locks: tuple[Lock, ...] = ()
     in_use: frozenset[str] = frozenset()
     hardware: str = ""
+    team: Team | None = None
 
     @property
     def sentence(self) -> str:
@@ -55,11 +57,12 @@ class Started(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What computes, the libraries for it, and who watches the GPU among it, if there is one."""
+    """What computes, the libraries for it, who watches the GPU among it, if there is one, and the other machines."""
 
     selection: Selection
     libraries: Libraries
     guard: Guard | None
+    team: Team | None = None
 
 
 Starter = Callable[["Launch", "Bundle", Mapping[str, str], "Say"], Started]
@@ -80,7 +83,7 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
 
     place = selection.find_place(bundle, environ)
     launch, digest, lock = projector.placed(launch, place, say)
-    selected, found, guard = decide(launch, place, environ, say)
+    selected, found, guard, team = decide(launch, place, environ, say)
     ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
     if copy is not None:
@@ -102,20 +105,30 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     pack = bundle.manifest.targets[ground.machine.target].pack
     digests = {pack, digest, bundle.part(launch.model).sha256}
     in_use = frozenset({*digests, *(library.parent.name for library in libraries)})
-    locks = [lock, *(lock for _, lock in found), copy.lock if copy is not None else None]
+    locks = [lock, *(lock for _, lock in found), copy.lock if copy is not None else None, team.lock if team else None]
     held = tuple(lock for lock in locks if lock is not None)
-    return Started(engine, selected.choice, held, in_use, describe(ground.machine))
+    return Started(engine, selected.choice, held, in_use, describe(ground.machine), team)
 
 
 def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> Decided:
     """Choose the kernel path and what fits into the memory.
 
-    Raises InputError for a forced part that cannot work, and for a model that must not be loaded.
+    Raises InputError for a forced part that cannot work, for a model that must not be loaded, and for a worker that is
+    not there or not to be trusted.
     """
+    workers = None
+    if launch.rpc is not None:
+        from solofile.runtime import sharing
+
+        workers, environ = sharing.gather(launch.rpc, place, environ, say)
     selected = selection.select(selection.survey(launch, place, environ), say)
     guard = guarded(launch, selected, say)
     found = selection.libraries(selected, say)
-    return Decided(fitting.fitted(launch, selected, [library for library, _ in found], say).accepted(), found, guard)
+    libraries = [library for library, _ in found]
+    if workers is None:
+        return Decided(fitting.fitted(launch, selected, libraries, say).accepted(), found, guard)
+    selected, team = sharing.share(launch, selected, workers, libraries, say)
+    return Decided(sharing.fitted(launch, selected, team, libraries, say).accepted(), found, guard, team)
 
 
 def guarded(launch: Launch, selected: Selection, say: Say) -> Guard | None:

@@ -4,7 +4,8 @@ The launcher unpacks packs and names the folder (``SOLOFILE_CACHE_DIR``); it has
 ``packs/<digest>/``, ``kernels/<sha256>/<library>``, ``models/<sha256>/<name>.gguf`` (projectors, projector.py, and what
 --local-copy keeps, localcopy.py), a ``.lock`` beside each folder, ``state/``. Folders are named by what is in them, are
 read-only once they are there, and are checked by size, time and mode at each start. What drivers of GPUs compile is in
-``drivers/`` (gpu_environment.py), for which they answer themselves.
+``drivers/`` (gpu_environment.py), for which they answer themselves, weights that a worker was sent are in ``rpc/``
+(rpc_cache.py).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _PATIENCE = 5.0
 MODELS = "models"
 COMPILED = "pycode"
 """What Python compiles of the modules of a bundle that it starts (pylauncher/): folders by the packs' digests."""
-
+RPC = "rpc"
 _STORES = ("packs", "kernels", MODELS)
 Say = Callable[[str], None]
 
@@ -230,7 +231,7 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 def clear(cache: Path, own: Set[int], say: Say) -> None:
     """Remove every pack, library and model that nobody but ``own`` (this process, its launcher) uses; say how much.
 
-    What drivers and Python have compiled goes as well: they do it again.
+    What drivers and Python have compiled goes as well, and the weights that a worker was sent: all come again.
     """
     freed = kept = count = 0
     for entry in entries(cache):
@@ -245,7 +246,7 @@ def clear(cache: Path, own: Set[int], say: Say) -> None:
             lock.close()
         say(f"Removed {entry.path} ({megabytes(size)}).")
         freed, count = freed + size, count + 1
-    for folder in (cache / DRIVERS, cache / COMPILED):
+    for folder in (cache / DRIVERS, cache / COMPILED, cache / RPC):
         if folder.is_dir():
             size = remove_tree(folder)
             say(f"Removed {folder} ({megabytes(size)}).")

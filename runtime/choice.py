@@ -34,10 +34,16 @@ def wishes(kernel: str | None, gpu: str | None, given: Sequence[Given]) -> Wishe
         return int(texts[key]) if key in texts else None
 
     return Wishes(
-        kernel, gpu, texts.get("-ngl"), texts.get("-dev"), number("-t"), number("-tb"), number("-b"), number("-ub"),
-        texts.get("-fa"), flags.get("--repack"), number("-cram"), texts.get("-lm"), texts.get("--numa"), number("-c"),
-        texts.get("-ctv"),
+        kernel, gpu, texts.get("-ngl"), _own_devices(texts.get("-dev")), number("-t"), number("-tb"), number("-b"),
+        number("-ub"), texts.get("-fa"), flags.get("--repack"), number("-cram"), texts.get("-lm"), texts.get("--numa"),
+        number("-c"), texts.get("-ctv"),
     )  # fmt: skip
+
+
+def _own_devices(names: str | None) -> str | None:
+    """What of -dev is about this machine: workers' devices are called RPC0 and so on."""
+    own = [name for name in (names or "").split(",") if name and not name.strip().upper().startswith("RPC")]
+    return ",".join(own) or None
 
 
 def choose(
@@ -94,6 +100,7 @@ def blame(machine: Hardware, model: Model, offer: Offer, wishes: Wishes, known: 
 
 def arguments(path: KernelPath, wishes: Wishes) -> tuple[str, ...]:
     """The arguments of llama-server that make it take this path, but for those that the user gave."""
+    devices = (*path.rpc_devices, *([path.device] if path.device else []))
     rows: tuple[tuple[object, tuple[str, ...]], ...] = (
         (_positive(wishes.threads), ("-t", str(path.threads))),
         (_positive(wishes.threads_batch), ("-tb", str(path.threads_batch))),
@@ -104,8 +111,9 @@ def arguments(path: KernelPath, wishes: Wishes) -> tuple[str, ...]:
         (wishes.cache_ram, ("--cache-ram", str(path.cache_ram))),
         (wishes.load_mode, ("--load-mode", path.load_mode)),
         (wishes.numa, ("--numa", path.numa) if path.numa else ()),
-        (wishes.gpu_layers if path.backend else None, ("-ngl", path.gpu_layers) if path.backend else ()),
-        (wishes.device if path.backend else None, ("-dev", path.device or "none")),
+        (wishes.gpu_layers if devices else None, ("-ngl", path.gpu_layers) if devices else ()),
+        (wishes.device if path.backend else None, ("-dev", ",".join(devices) or "none")),
+        (None, ("-ts", path.split) if path.split else ()),
     )
     return tuple(word for wish, words in rows if wish is None for word in words)
 
@@ -123,6 +131,6 @@ def overruled(path: KernelPath, wishes: Wishes) -> frozenset[str]:
     gone = {key for key, wish in (("-t", wishes.threads), ("-tb", wishes.threads_batch)) if wish != _positive(wish)}
     if wishes.context == 0:
         gone.add("-c")
-    if not path.backend and (wishes.device is not None or wishes.gpu_layers is not None):
+    if not path.backend and not path.workers and (wishes.device is not None or wishes.gpu_layers is not None):
         gone |= {"-dev", "-ngl"}
     return frozenset(gone)

@@ -77,7 +77,7 @@ def main(
     except BrokenPipeError:
         return BROKEN_PIPE
     except Terminated as end:
-        return 0 if mode in settings.SERVING else end.exit_code
+        return 0 if mode in settings.LASTING else end.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -225,6 +225,14 @@ def _doctor(command: Command) -> int:
     return 0
 
 
+def _rpc_worker(command: Command) -> int:
+    from solofile.runtime import rpc_worker_mode
+
+    bundle = command.bundle()
+    rpc_worker_mode.run(command.launch(bundle), bundle, command.environ, command.show, console.say)
+    return 0
+
+
 def _verify(command: Command) -> int:
     from solofile.runtime import checks
 
@@ -283,6 +291,7 @@ _MODES: dict[str, Callable[[Command], int]] = {
     settings.EXTRACT: _extract,
     settings.LICENSES: _licenses,
     settings.CACHE_CLEAR: _cache_clear,
+    settings.RPC_WORKER: _rpc_worker,
     settings.HELP: _help,
     settings.VERSION: _version,
 }

@@ -7,7 +7,7 @@ The main thread waits for it (serving.py); routes ask for it from theirs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class Control:
@@ -19,6 +19,8 @@ class Control:
         self.can_switch = can_switch
         self.next_model = ""
         """The model that is to run after the end; empty where it is one."""
+        self.next_words: list[str] = []
+        """The command line to go on with after the end, where it is one of an engine that cannot; else empty."""
         self.secret = secret
         self.reason = ""
         self._asked = threading.Event()
@@ -46,6 +48,12 @@ class Control:
         if not self._asked.is_set():
             self.next_model = model
             self.end(f"Changing to the model {model}.")
+
+    def renew(self, words: Sequence[str], reason: str) -> None:
+        """Ask for the end of an engine that computes no more, and a start with these ``words``."""
+        if not self._asked.is_set():
+            self.next_words = list(words)
+            self.end(reason)
 
     def wait(self, timeout: float) -> bool:
         """Wait for that; whether it was asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING
 
 from solofile.runtime import choice, options, settings
@@ -24,11 +24,11 @@ _WITHOUT_EFFECT = """
 """Options that change nothing of what a model takes. One that is missing here costs an estimate, no more."""
 
 
-def arguments(launch: Launch, selected: Selection) -> tuple[str, ...]:
-    """What llama.cpp's core is started with for this choice."""
+def arguments(launch: Launch, selected: Selection, leave_out: Set[str] = frozenset()) -> tuple[str, ...]:
+    """What llama.cpp's core is started with for this choice; ``leave_out`` are keys of the user's options."""
     ground, path = selected.ground, selected.choice.path
     own = settings.core_arguments(launch, ground.place.bundle.manifest, path, ground.machine.memory)
-    users = settings.core_without(launch, choice.overruled(path, ground.wishes))
+    users = settings.core_without(launch, choice.overruled(path, ground.wishes) | leave_out)
     return ("--model", launch.model, *choice.arguments(path, ground.wishes), *own, *users)
 
 

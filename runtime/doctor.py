@@ -15,7 +15,8 @@ could not be found out is ``{"error": sentence}``:
                 "calibration": {sf_calibration's result, "path", "date"} or null,
                 "probes": {key: {"status", "detail", "result", "date"}}, "crashes": {key: sentence},
                 "memory": {memory.table} or error, "notes": [sentences],
-                "prompts": [{"path", "tokens", "kernel": that made it, "reason": why it is not used, or empty}]},
+                "prompts": [{"path", "tokens", "kernel": that made it, "reason": why it is not used, or empty}],
+                "workers": [{"address", "solofile", "llama_cpp": commit, "devices": [rpc_handshake.Device]}]},
      "bundle": {"path", "size", "name", "title", "built_by", "llama_cpp", "targets": {name: oldest system},
                 "kernels": {target: [variants]}, "gpus": {target: {backend: manifest.Gpu}}, "models": [manifest.Model],
                 "default_model", "arguments"},
@@ -31,7 +32,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from solofile.runtime import (
     boot,
@@ -53,6 +54,9 @@ from solofile.runtime.memory import Fit
 from solofile.runtime.selection import Selection
 from solofile.runtime.settings import SERVER, Launch
 from solofile.runtime.version import __version__
+
+if TYPE_CHECKING:
+    from solofile.runtime.rpc_client import Workers
 
 FORMAT = 1
 Report = dict[str, Any]
@@ -104,11 +108,16 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         console.say(sentence)  # a first look at a GPU takes seconds
 
     launch, _, lock = projector.placed(launch, place, say)
+    workers = None
+    if launch.rpc is not None:
+        from solofile.runtime import sharing
+
+        workers, environ = sharing.gather(launch.rpc, place, environ, say)
     ground = selection.survey(launch, place, environ)
     selected = selection.select(ground, say)
     os.environ.update(selected.choice.path.environment)  # as a start does, before a library reads it
     try:
-        selected, fit, table = _fitted(launch, selected, say)
+        selected, fit, table = _fitted(launch, selected, say, workers)
     except (SolofileError, OSError) as error:
         fit, table = None, {"error": str(error)}
     if lock is not None:
@@ -126,6 +135,7 @@ def _choice(launch: Launch, place: selection.Place, environ: Mapping[str, str]) 
         "memory": table,
         "notes": notes,
         "prompts": _prompts(launch, place.bundle, selected),
+        "workers": workers.report() if workers is not None else [],
     }
 
 
@@ -143,17 +153,26 @@ def _prompts(launch: Launch, bundle: Bundle, selected: Selection) -> list[Report
     ]
 
 
-def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> tuple[Selection, Fit | None, Report]:
+def _fitted(
+    launch: Launch, selected: Selection, say: Callable[[str], None], workers: Workers | None
+) -> tuple[Selection, Fit | None, Report]:
     """The choice with what memory decides in it, how it fits, and the table of what goes where."""
     found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
     guard = boot.guarded(launch, selected, console.say)
+    team = None
     try:
+        if workers is not None:
+            from solofile.runtime import sharing
+
+            selected, team = sharing.share(launch, selected, workers, libraries, say)
         done = fitting.fitted(launch, selected, libraries, say)
         choice = done.selection.choice
         estimate = fitting.estimator(launch, selected, libraries)(0) if done.fit is None else done.fit.estimate
         if done.fit is not None and done.fit.refusal and done.fit.full is not None:
             estimate = done.fit.full
+        if team is not None:
+            estimate = team.named(estimate)
         mapped = choice.path.load_mode == "auto" or "mmap" in choice.path.load_mode
         room, shared = fitting.room(selected.ground.machine), fitting.shared_gpus(selected)
         table = memory.table(estimate, room, choice.path.cache_ram, mapped=mapped, shared=shared)
@@ -161,7 +180,7 @@ def _fitted(launch: Launch, selected: Selection, say: Callable[[str], None]) -> 
     finally:
         if guard is not None:
             guard.dismiss()
-        for _, lock in found:
+        for lock in (*(lock for _, lock in found), team.lock if team is not None else None):
             if lock is not None:
                 lock.close()
 

@@ -14,7 +14,7 @@ from solofile.runtime.text_columns import block, columns, joined, marked
 _PARTS = {
     "model": "model", "kernel": "CPU kernels", "repack": "weights", "gpu": "GPU", "gpu layers": "on the GPU",
     "threads": "threads", "threads for prompts": "for prompts", "batch": "batch", "flash attention": "attention",
-    "context": "context", "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA",
+    "context": "context", "prompt cache": "prompt cache", "load mode": "loading", "NUMA": "NUMA", "workers": "workers",
 }  # fmt: skip
 """The parts of a choice in the order in which they are shown, and what people read there."""
 
@@ -143,7 +143,8 @@ def _goes_without_saying(part: str, one: Report, decisions: Report, path: Report
     if part == "batch":
         return "asked for" not in one["reason"]
     if part == "gpu layers":
-        return not path["backend"] and one["value"] == "0" and "does nothing" not in one["reason"]
+        unused = one["value"] == "0" or path["workers"]  # theirs are said with them
+        return not path["backend"] and unused and "does nothing" not in one["reason"]
     return part == "NUMA" and one["value"] == "off" and not one["losers"]
 
 

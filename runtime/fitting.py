@@ -130,7 +130,7 @@ def _key(launch: Launch, selected: Selection) -> str | None:
         return path if folder == models else digests.get(name)  # what the cache holds is named by its digest
 
     words = core_words.of_layout(_words(launch, selected), digest)
-    if words is None or (path.backend and path.gpu_layers == "auto"):
+    if words is None or path.workers or (path.backend and path.gpu_layers == "auto"):
         return None
     return estimates.fingerprint(manifest.targets[ground.machine.target].pack, path, words)
 

@@ -72,6 +72,8 @@ def calibration(launch: Launch, selected: Selection) -> str:
     if launch.calibrate is False or (launch.mode in (PROMPT, BENCH) and not launch.calibrate):
         return ""
     ground = selected.ground
+    if selected.choice.path.workers:
+        return ""  # what it measured would be about other machines, too
     spec = choose_work.calibration(ground.machine, selected.choice.path, ground.wishes, ground.known)
     return json.dumps(spec) if spec else ""
 

@@ -20,6 +20,7 @@ Modes:
   -p, --prompt TEXT      print one answer and nothing else; what is piped in is added to the question (-p - : it alone)
   --doctor [--json]      this machine, what is chosen for it and why, the memory it takes, the cache, the bundle
   --bench [--json]       tokens per second, at 1 and 4 streams; --compare: with each kernel and number of threads
+  --rpc-worker           compute a part of a model for another machine, which names this one with --rpc
   --verify               compare every byte of this file with its manifest
                          --public-key KEY: and its manifest with the signature in FILE.minisig, by the launcher
   --extract DIR          write the parts of this file, the model among them, below DIR
@@ -46,6 +47,13 @@ Options:
   --local-copy           keep a copy of the model in the cache and read that from now on, for a bundle on a slow stick;
                          --no-local-copy: read the bundle all the same
 
+Several machines, each with this file (a model too large for one):
+  --rpc HOST:PORT        share the layers out over the workers there, with commas between several: by each one's memory,
+                         or by -ngl (layers that leave this machine) and -ts (how these are shared out)
+  --rpc-worker           be such a worker: --host and --port (50052) say where
+  --rpc-secret-file FILE the secret that both sides have to know; also SOLOFILE_RPC_SECRET in the environment
+  --no-auth              a worker for whoever reaches its port
+
 Server:
   --host ADDRESS         listen there, with commas between several (default: 127.0.0.1, for this machine only)
   --port N               this port and no other (default: the page's of last time, else the first free one from 8080)
@@ -61,7 +69,8 @@ Server:
 Options of llama.cpp's server, as it names them (https://github.com/ggml-org/llama.cpp, tools/server/README.md):
 {core}
 
-Environment: SOLOFILE_API_KEY, SOLOFILE_CACHE (the folder for what is unpacked). Nothing else is read.
+Environment: SOLOFILE_API_KEY, SOLOFILE_RPC_SECRET, SOLOFILE_CACHE (the folder for what is unpacked). Nothing else is
+read.
 """
 
 

@@ -129,7 +129,8 @@ class KernelPath(NamedTuple):
 
     ``backend`` and ``device`` are empty without a GPU; ``gpu_layers`` is a number, ``auto`` (llama.cpp's own fit) or
     ``all``; ``cache_ram`` is in MiB; ``load_mode`` as llama.cpp names it; ``numa`` empty for none; ``context`` 0 for
-    the model's own. ``environment`` must be set before the libraries load.
+    the model's own. ``environment`` must be set before the libraries load. ``workers`` are other machines that compute
+    a part of the layers, ``rpc_devices`` theirs as llama.cpp names them, ``split`` how the layers are shared out (-ts).
     """
 
     variant: str
@@ -147,6 +148,9 @@ class KernelPath(NamedTuple):
     numa: str = ""
     context: int = 0
     environment: tuple[tuple[str, str], ...] = ()
+    workers: tuple[str, ...] = ()
+    rpc_devices: tuple[str, ...] = ()
+    split: str = ""
 
     @property
     def cpu_key(self) -> str:

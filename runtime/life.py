@@ -41,8 +41,8 @@ class Life:
         """Serve until the end and stop; return the exit code.
 
         With ``tell_failure`` the page goes on to say why the model cannot be loaded; without, that is an EngineError.
-        ``lonely``: then it does not wait for long without a page. Where another model is to follow (Control.next_model)
-        the server keeps listening.
+        ``lonely``: then it does not wait for long without a page. Where another model is to follow (Control.next_model,
+        next_words) the server keeps listening.
         While the model loads, a signal's exception passes through.
         """
         code = 0
@@ -57,7 +57,9 @@ class Life:
             if not self._loaded:
                 raise
             self._say("Stopping.")
-            self._control.next_model = ""
+            self._control.next_model, self._control.next_words = "", []
+        if self._control.next_words:
+            return code  # what is open ends with this process: its engine would never answer
         if self._control.next_model:
             self._make_way()
         else:

@@ -263,6 +263,7 @@ OURS_TEXTS = """
 --api-key-file
 --ssl-key-file
 --ssl-cert-file
+--rpc
 """
 
 # Not llama.cpp's: these exist in a bundle only.
@@ -280,6 +281,8 @@ BUNDLE_FLAGS = """
 --calibrate / --no-calibrate
 --local-copy / --no-local-copy
 --history / --no-history
+--rpc-worker
+--no-auth
 """
 
 BUNDLE_INTEGERS = """
@@ -300,6 +303,7 @@ BUNDLE_TEXTS = """
 --kernel
 --gpu
 --allow-origin
+--rpc-secret-file
 """
 
 # --- refused: (why, what to do instead), the flags, the options that take one value
@@ -328,7 +332,6 @@ REFUSED: tuple[tuple[str, str, str], ...] = (
     ("a bundle has no download cache; --doctor shows what the bundle holds", "-cl --cache-list", ""),
     ("it prints a script for llama.cpp's own programs; --help lists the options of this one", "--completion-bash", ""),
     ("--doctor lists what this machine can compute with; use that", "--list-devices", ""),
-    ("this build has no RPC backend; leave it out", "", "--rpc"),
     (
         "it would let whoever reaches the port run programs and read files on this machine; give your client its tools "
         "instead",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
+    from solofile.runtime.rpc_settings import Endpoint
     from solofile.runtime.serve import Server
     from solofile.runtime.several import Several
+    from solofile.runtime.sharing import Team
 
 Say = Callable[[str], None]
 
@@ -128,7 +131,7 @@ class Host:
 
         cache.prune_in_background(self._cache, started.in_use)
         try:
-            return self._run(started.engine, started.sentence, started.hardware)
+            return self._run(started.engine, started.sentence, started.hardware, started.team)
         finally:
             self.leave()
 
@@ -150,7 +153,7 @@ class Host:
 
             instance.release(self._instance_file, self._place.secret)
 
-    def _run(self, engine: Engine, kernel: str, hardware: str) -> int:
+    def _run(self, engine: Engine, kernel: str, hardware: str, team: Team | None = None) -> int:
         listeners = self._place.listeners if self._place else self._bind()
         from solofile.runtime.door import Door
         from solofile.runtime.life import Life
@@ -167,6 +170,8 @@ class Host:
         )
         server = open_server(door, self.settings, listeners=listeners)
         control.on_end(server.streams.wake)
+        if team is not None:
+            self._renew_without_lost(team, control)
         server.start()
         if not self.resumed:
             self._announce(server)
@@ -176,9 +181,35 @@ class Host:
         life = Life(server, engine, control, idle, self.say, seen=self.resumed)
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
+        if control.next_words:
+            self._go_on(control.next_words, listeners)
         if control.next_model:
             self._become(control.next_model, listeners)
         return code
+
+    def _renew_without_lost(self, team: Team, control: Control) -> None:
+        """Where a worker goes away, go on as a program without it: what else would compute its layers?"""
+        from solofile.runtime import handover, options, rpc_settings
+
+        if not handover.POSSIBLE:
+            return  # the launcher starts it once more
+
+        def tell(gone: Endpoint, how: str) -> None:
+            words = rpc_settings.words_without(options.parse(self._words), gone)
+            control.renew(words, f"{how} Going on without it; what was being answered ends.")
+
+        team.workers.when_lost(tell)
+
+    def _go_on(self, words: list[str], listeners: list[Listener]) -> None:
+        """Be replaced by a process with these words; where the system does not let us, the launcher does it."""
+        from solofile.runtime import handover
+
+        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        try:
+            handover.become(words, self.environ, listeners, secret, moved)
+        except OSError as error:
+            self.say(f"This process cannot be replaced ({error.strerror or error}): the launcher starts another one.")
+            os.abort()
 
     def _control(self, secret: str) -> Control:
         from solofile.runtime import handover

@@ -22,23 +22,29 @@ if TYPE_CHECKING:  # the page's settings cost an import that a terminal answer n
     from solofile.runtime.kernel_path import KernelPath
     from solofile.runtime.manifest import Manifest, Model
     from solofile.runtime.memory import Room
+    from solofile.runtime.rpc_settings import Shared, Working
     from solofile.runtime.server_settings import ServerSettings
     from solofile.runtime.which_model import Picked
 
 PAGE, SERVER, CHAT, PROMPT = "page", "server", "chat", "prompt"
+RPC_WORKER = "rpc-worker"
 HELP, VERSION, DOCTOR, BENCH, VERIFY, EXTRACT, LICENSES, CACHE_CLEAR = (
     "help", "version", "doctor", "bench", "verify", "extract", "licenses", "cache-clear"
 )  # fmt: skip
 SERVING = frozenset({PAGE, SERVER})
 ENGINE = frozenset({PAGE, SERVER, CHAT, PROMPT, BENCH})
+LASTING = SERVING | {RPC_WORKER}
+"""What runs until it is told to end."""
 
 _MODES = {
     "-h": HELP, "--version": VERSION, "--server": SERVER, "--chat": CHAT, "-p": PROMPT, "--doctor": DOCTOR,
     "--bench": BENCH, "--verify": VERIFY, "--extract": EXTRACT, "--licenses": LICENSES, "--cache-clear": CACHE_CLEAR,
+    "--rpc-worker": RPC_WORKER,
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--use", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
-                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
+                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key",
+                        "--rpc", "--rpc-secret-file", "--no-auth"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
@@ -55,7 +61,8 @@ class Launch(NamedTuple):
     given, ``-`` standing for standard input. ``server`` is None in modes that open no port. ``calibrate`` and
     ``local_copy`` are None where the user says nothing of them. ``gpu_timeout`` are the seconds that a GPU may take for
     one batch before it counts as hung, 0 for any. ``idle_exit`` are the minutes without an open page after which a
-    start for the page ends, 0 for never; ``history``: may --chat keep what is typed?
+    start for the page ends, 0 for never; ``history``: may --chat keep what is typed? ``rpc`` are other machines that
+    compute a part of the model, ``rpc_worker`` says how this one does so for another.
     """
 
     mode: str
@@ -81,6 +88,8 @@ class Launch(NamedTuple):
     server: ServerSettings | None = None
     api_key_files: tuple[str, ...] = ()
     picked: Picked | None = None
+    rpc: Shared | None = None
+    rpc_worker: Working | None = None
 
 
 def mode_of(given: Iterable[Given]) -> str:
@@ -110,6 +119,7 @@ def resolve(
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
     flags = {one.option.key: not one.negated for one in merged if not one.values}
     keys = {one.option.key for one in merged}
+    rpc, rpc_worker = _machines(texts, keys, mode, given)
     # Both signature options are the launcher's: what they ask for is proven when the runtime starts.
     _only_with("--public-key", keys, mode, VERIFY)
     return Launch(
@@ -136,7 +146,30 @@ def resolve(
         port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
+        rpc=rpc,
+        rpc_worker=rpc_worker,
     )
+
+
+def _machines(
+    texts: Mapping[str, str], keys: set[str], mode: str, given: Sequence[Given]
+) -> tuple[Shared | None, Working | None]:
+    """What is said of other machines: those that compute for this one, and how this one computes for others."""
+    if mode != RPC_WORKER and not {"--rpc", "--rpc-secret-file"} & keys:
+        return None, None
+    from solofile.runtime import rpc_settings
+
+    secret_file = texts.get("--rpc-secret-file", "")
+    if mode == RPC_WORKER and "--rpc" not in keys:
+        hosts = tuple(_listed(texts.get("--host", ""))) or rpc_settings.LOOPBACK[:1]
+        port = _port(texts) if _gives(given, "--port") else rpc_settings.PORT
+        return None, rpc_settings.Working(hosts, port, secret_file, "--no-auth" in keys)
+    if "--rpc" not in keys:
+        raise InputError("The option --rpc-secret-file goes with --rpc or --rpc-worker: give both or neither.")
+    if mode not in ENGINE | {DOCTOR} or "--compare" in keys:
+        other = "compare" if "--compare" in keys else mode
+        raise InputError(f"--rpc does not go with --{other}: leave one of them out.")
+    return rpc_settings.Shared(rpc_settings.endpoints(texts["--rpc"]), secret_file), None
 
 
 def _defaults(manifest: Manifest | None, model: Model | None) -> tuple[tuple[Given, ...], ...]:

@@ -14,14 +14,15 @@ from solofile.builder.elf import read_needs
 from tiny_model import write_tiny_model
 
 CORE = native.core_files("linux-x86_64")
+RPC = "libggml-rpc.so"
 OLDEST_GLIBC = (2, 17)
 SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2"}
 
 
 def libraries(folder: Path) -> list[Path]:
-    """The core and the kernels; tests/gpu looks at the GPU backends, which may be there too."""
-    found = sorted(path for path in folder.glob("*.so") if path.name in CORE or "-cpu-" in path.name)
-    assert {path.name for path in found} >= {*CORE, "libggml-cpu-x64.so", "libggml-cpu-haswell.so"}
+    """The core, the kernels, the one for several machines; tests/gpu looks at the GPU backends, which may be there."""
+    found = sorted(path for path in folder.glob("*.so") if path.name in {*CORE, RPC} or "-cpu-" in path.name)
+    assert {path.name for path in found} >= {*CORE, RPC, "libggml-cpu-x64.so", "libggml-cpu-haswell.so"}
     return found
 
 

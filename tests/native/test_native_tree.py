@@ -204,7 +204,7 @@ def fake_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]
 
 def test_only_what_is_missing_is_built(fake_tree: list[list[str]]) -> None:
     first = native.build("linux-x86_64", kernels="haswell")
-    assert fake_tree == [["ggml", "ggml-base", "ggml-cpu-haswell", "ggml-cpu-x64", "solofile"]]
+    assert fake_tree == [["ggml", "ggml-base", "ggml-cpu-haswell", "ggml-cpu-x64", "ggml-rpc", "solofile"]]
     assert native.build("linux-x86_64", kernels="x64").folder == first.folder
     assert len(fake_tree) == 1
     more = native.build("linux-x86_64", kernels="zen4,haswell")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_kernels_export_what_ggml_asks_for(windows_dir: Path) -> None:
     for name in ("x64", "haswell"):
         exports = PeFile(windows_dir / f"ggml-cpu-{name}.dll").exports
         assert exports == {"ggml_backend_init", "ggml_backend_score"}
+
+
+def test_the_library_for_several_machines_exports_what_the_runtime_calls(windows_dir: Path) -> None:
+    from solofile.runtime import rpc_native
+
+    called = set(re.findall(r"_rpc\.(\w+)", Path(rpc_native.__file__).read_text()))
+    assert PeFile(windows_dir / "ggml-rpc.dll").exports == called | {"ggml_backend_init"}
 
 
 def test_the_bridge_exports_its_own_functions_alone(windows_dir: Path) -> None:

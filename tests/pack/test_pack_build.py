@@ -44,6 +44,7 @@ def test_everything_that_a_bundle_needs_is_there(opened: Pack) -> None:
     names = set(opened.members)
     assert {f"runtime/{TARGET}/native/{name}" for name in native.core_files(TARGET)} <= names
     assert {f"native/{TARGET}/libggml-cpu-{name}.so" for name in ("x64", "haswell")} <= names
+    assert f"native/{TARGET}/libggml-rpc.so" in names
     assert {f"runtime/{TARGET}/solofile-runtime", f"runtime/{TARGET}.sums", "launcher"} <= names
     assert f"runtime/{TARGET}/lib/solofile/webui/index.html" in names
     assert opened.facts.kernels == tuple(sorted(TARGETS[TARGET].kernels))
