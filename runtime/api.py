@@ -11,7 +11,7 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 from flask import Blueprint, Response, request
-from solofile.runtime import engine_api, tool_choice
+from solofile.runtime import client_words, engine_api
 from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, disabled_body, error_body
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def to_engine(prefix_length: int) -> engine_api.Request:
         path=path,
         query=request.query_string.decode("latin-1"),
         headers={name: value for name, value in request.headers.items() if name.lower() not in _SECRET_FIELDS},
-        body=tool_choice.settled(path, body),
+        body=client_words.translated(path, body),
         files=files,
     )
 

@@ -12,40 +12,30 @@ the answer has nothing else.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from solofile.runtime.http_errors import BadBodyError, to_json
+from solofile.runtime.http_errors import BadBodyError
 
-_MESSAGES = "/v1/messages"
-_PATHS = (_MESSAGES, "/chat/completions", "/responses")
 _MODES = frozenset({"auto", "required"})
 
 
-def settled(path: str, body: bytes) -> bytes:
-    """The body that llama.cpp is to get for ``path``; as it came where it names no tool.
+def settle(asked: dict[str, Any], *, messages: bool) -> dict[str, Any]:
+    """The request that llama.cpp is to get, itself where it names no tool; ``messages``: is it Anthropic's kind?
 
     `BadBodyError` where a tool is named that the request does not have.
     """
-    if b'"tool_choice"' not in body or not path.removesuffix("/input_tokens").endswith(_PATHS):
-        return body
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
-        return body  # llama.cpp says what is wrong with it
-    choice = asked.get("tool_choice") if isinstance(asked, dict) else None
+    choice = asked.get("tool_choice")
     if not isinstance(choice, dict) or not isinstance(asked.get("tools"), list):
-        return body
+        return asked
     if choice.get("type") == "none":
-        return to_json({name: value for name, value in asked.items() if name not in ("tools", "tool_choice")})
+        return {name: value for name, value in asked.items() if name not in ("tools", "tool_choice")}
     wanted, mode = _wanted(choice)
     if not wanted:
-        return body
+        return asked
     kept = [tool for tool in asked["tools"] if _name(tool) in wanted]
     if missing := wanted - {_name(tool) for tool in kept}:
         raise BadBodyError(f"tool_choice names {min(missing)[:80]}, which is not among the tools: name one that is.")
-    settled_choice = {"type": "any"} if path.endswith(_MESSAGES) else mode
-    return to_json({**asked, "tools": kept, "tool_choice": settled_choice})
+    return {**asked, "tools": kept, "tool_choice": {"type": "any"} if messages else mode}
 
 
 def _wanted(choice: dict[str, Any]) -> tuple[set[str], str]:

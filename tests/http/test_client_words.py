@@ -1,4 +1,4 @@
-"""tool_choice: what clients send, and what llama.cpp gets."""
+"""tool_choice and the answer's format: what clients send, and what llama.cpp gets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine, Script
+from solofile.runtime.client_words import translated
 from solofile.runtime.http_errors import BadBodyError
-from solofile.runtime.tool_choice import settled
 from werkzeug.test import Client
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
@@ -28,7 +28,7 @@ def messages_tool(name: str) -> dict[str, Any]:
 
 def sent(path: str, tools: list[dict[str, Any]], choice: object) -> dict[str, Any]:
     body = {"tools": tools, "tool_choice": choice, "temperature": 0}
-    found: dict[str, Any] = json.loads(settled(path, json.dumps(body).encode()))
+    found: dict[str, Any] = json.loads(translated(path, json.dumps(body).encode()))
     assert found.pop("temperature") == 0
     return found
 
@@ -36,17 +36,20 @@ def sent(path: str, tools: list[dict[str, Any]], choice: object) -> dict[str, An
 @pytest.mark.parametrize("choice", ["auto", "none", "required", None, {"type": "any"}, {"type": "auto"}, 7])
 def test_what_names_no_tool_stays_as_it_came(choice: object) -> None:
     body = json.dumps({"tools": [chat_tool("a")], "tool_choice": choice}, indent=3).encode()
-    assert settled(CHAT, body) == body
+    assert translated(CHAT, body) == body
 
 
-@pytest.mark.parametrize("body", [b'{"tool_choice"', b'[' * 99999 + b'"tool_choice"', b'["tool_choice"]', b'{"tool_choice":{"name":"a"},"tools":4}'])
+UNREADABLE = [b'{"tool_choice"', b"[" * 99_999 + b'"tool_choice"', b'["tool_choice"]']
+
+
+@pytest.mark.parametrize("body", [*UNREADABLE, b'{"tool_choice":{"name":"a"},"tools":4}'], ids=range(4))
 def test_what_is_no_request_is_left_to_llama_cpp(body: bytes) -> None:
-    assert settled(CHAT, body) == body
+    assert translated(CHAT, body) == body
 
 
 def test_other_paths_are_left_alone() -> None:
     body = json.dumps({"tools": [chat_tool("a")], "tool_choice": chat_tool("b")}).encode()
-    assert settled("/tokenize", body) == body
+    assert translated("/tokenize", body) == body
 
 
 @pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/chat/completions/input_tokens"])
@@ -90,3 +93,30 @@ def test_through_the_app(client: Client, engine: FakeEngine) -> None:
     refused = client.post(CHAT, json={"tools": [chat_tool("a")], "tool_choice": choice})
     assert refused.status_code == 400
     assert "not among the tools" in refused.get_json()["error"]["message"]
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+def test_a_schema_for_responses() -> None:
+    format_ = {"type": "json_schema", "name": "thing", "schema": SCHEMA, "strict": True}
+    asked = {"input": "x", "text": {"format": format_, "verbosity": "low"}}
+    found = json.loads(translated(RESPONSES, json.dumps(asked).encode()))
+    assert found == {**asked, "response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}}
+    plain = {"input": "x", "text": {"format": {"type": "json_object"}}}
+    assert json.loads(translated(RESPONSES, json.dumps(plain).encode()))["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize("text", [{"format": {"type": "text"}}, {"verbosity": "low"}, "a", {"format": 3}, None])
+def test_plain_text_for_responses(text: object) -> None:
+    body = json.dumps({"input": "x", "text": text}).encode()
+    assert translated(RESPONSES, body) == body
+
+
+def test_a_schema_for_messages_is_refused(client: Client) -> None:
+    format_ = {"type": "json_schema", "schema": SCHEMA}
+    refused = client.post(MESSAGES, json={"messages": [], "output_config": {"format": format_}})
+    assert refused.status_code == 400
+    assert "input_schema of a tool" in refused.get_json()["error"]["message"]
+    body = json.dumps({"messages": [], "output_config": {"effort": "low"}}).encode()
+    assert translated(MESSAGES, body) == body
