@@ -25,9 +25,7 @@ def chat():
 
 
 def stream():
-    with client.messages.stream(
-        messages=question("What is the capital of France?"), max_tokens=40, **ALWAYS
-    ) as pieces:
+    with client.messages.stream(messages=question("What is the capital of France?"), max_tokens=40, **ALWAYS) as pieces:
         print("stream:", "|".join(pieces.text_stream))
 
 

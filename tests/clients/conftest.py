@@ -48,4 +48,3 @@ def said(request: pytest.FixtureRequest, keyed_server: KeyedServer, tmp_path_fac
         parts.setdefault(name, []).append(text.strip())
     peers = {(address, int(port)) for port, address in re.findall(PEER, trace.read_text())} if traced else set()
     return Said(parts, keyed_server.predicted_tokens() - before, peers, traced)
-
