@@ -11,7 +11,7 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 from flask import Blueprint, Response, request
-from solofile.runtime import engine_api
+from solofile.runtime import client_words, engine_api
 from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, disabled_body, error_body
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ def make_blueprint(engine: Engine, settings: ServerSettings, several: Several | 
 def to_engine(prefix_length: int) -> engine_api.Request:
     """The current request as the engine wants it; what proves who the client is stays here."""
     body, files = read_body()
+    path = request.path[prefix_length:]
     return engine_api.Request(
         method="GET" if request.method == "HEAD" else request.method,
-        path=request.path[prefix_length:],
+        path=path,
         query=request.query_string.decode("latin-1"),
         headers={name: value for name, value in request.headers.items() if name.lower() not in _SECRET_FIELDS},
-        body=body,
+        body=client_words.translated(path, body),
         files=files,
     )
 
