@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from solofile.runtime import boot, console, options, selection, settings
+from solofile.runtime.confining import Front
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
@@ -36,6 +37,12 @@ class Command(NamedTuple):
     def launch(self, bundle: Bundle | None = None) -> settings.Launch:
         """What to do, with the bundle's defaults if there is one."""
         return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ)
+
+    def begin(self, launch: settings.Launch, bundle: Bundle) -> boot.Started:
+        """Start the engine for somebody at a terminal."""
+        if not launch.sandbox:
+            console.say(settings.NO_SANDBOX)
+        return self.start(launch, bundle, self.environ, console.say, Front())
 
     @property
     def cache(self) -> Path:
@@ -80,9 +87,10 @@ def _serve(command: Command) -> int:
     launch = command.launch(bundle)
     if launch.mode == settings.PAGE:
         return _page(command, launch, bundle)
-    started = command.start(launch, bundle, command.environ, console.say)
+    host = _host(command, launch, bundle)
+    started = host.started(command.start)
     console.say(started.sentence)
-    return _host(command, launch, bundle).run(started)
+    return host.run(started)
 
 
 def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
@@ -91,7 +99,7 @@ def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
     if not host.find_place(command.words):
         return 0
     try:
-        started = command.start(launch, bundle, command.environ, console.say)
+        started = host.started(command.start)
     except SolofileError as error:
         if not host.shows_failures:
             host.leave()
@@ -114,10 +122,20 @@ def _remark(launch: settings.Launch, started: boot.Started) -> None:
         console.say(sentence)
 
 
+def _settle(launch: settings.Launch, started: boot.Started) -> None:
+    """Wait for the model, and complete the sandbox. Raises EngineError for a model that cannot be loaded."""
+    from solofile.runtime.conversation import wait_ready
+
+    wait_ready(started.engine)
+    lacks = started.seal()
+    if lacks and launch.log_level:
+        console.say(settings.shortfall(lacks))
+
+
 def _chat(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
-    started = command.start(launch, bundle, command.environ, console.say)
+    started = command.begin(launch, bundle)
     _remark(launch, started)
     from solofile.runtime import cache, chat
 
@@ -133,15 +151,16 @@ def _prompt(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
-    started = command.start(launch, bundle, command.environ, console.say)
+    started = command.begin(launch, bundle)
     _remark(launch, started)
     from solofile.runtime import cache, oneshot
 
     question = oneshot.prompt_text(launch.prompt, oneshot.read_piped(launch.prompt, sys.stdin))
     turns = oneshot.messages(launch.system_prompt, question)
+    _settle(launch, started)
     oneshot.answer_once(started.engine, turns, out, template=settings.has_template(launch, bundle.manifest))
     with contextlib.suppress(OSError):
-        cache.prune(command.cache, started.in_use)
+        cache.tidy(command.cache, started.in_use)
     return 0
 
 
@@ -153,7 +172,8 @@ def _bench(command: Command) -> int:
     out = console.claim_stdout() if command.out is sys.stdout else command.out
     if launch.compare:
         return _compare(command, launch, bundle, out)
-    started = command.start(launch, bundle, command.environ, console.say)
+    started = command.begin(launch, bundle)
+    _settle(launch, started)
     facts = started.choice.report()["path"]
     plan = bench.plan_of(command.environ)
     bench.run(

@@ -25,14 +25,17 @@ class Life:
     """Waits on the main thread for what ends the program: a signal, its page, or that nobody has it open."""
 
     def __init__(
-        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None]
-    ) -> None:
-        """``idle``: seconds without a page after which it ends, None for never."""
+        self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None],
+        settled: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """``idle``: seconds without a page after which it ends, None for never. ``settled`` is called when the model is
+        loaded, or cannot be."""
         streams, watcher = server.streams, server.watcher
         self._server, self._engine, self._control, self._say = server, engine, control, say
         self._presence = Presence(
             idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls)
         )
+        self._settled = settled
         self._loaded = False
 
     def to_the_end(self, *, tell_failure: bool) -> int:
@@ -63,6 +66,8 @@ class Life:
         while state.phase == "loading" and not self._control.ending:
             state = self._engine.wait(_STEP)
         self._loaded = state.phase != "loading"
+        if self._loaded:
+            self._settled()
         if state.phase == "ready":
             self._say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
         return state

@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from solofile.runtime.confining import Front
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.manifest import Manifest
-from solofile.runtime.ports import Listener, bind_sockets
+from solofile.runtime.ports import Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import About, ServerSettings
-from solofile.runtime.settings import PAGE, Launch
+from solofile.runtime.settings import NO_SANDBOX, PAGE, Launch, shortfall
 from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from solofile.runtime.boot import Started
+    from solofile.runtime.boot import Started, Starter
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
@@ -94,6 +96,29 @@ class Host:
 
         return file_path(self._cache, hashlib.sha256(self.bundle.manifest_bytes).hexdigest())
 
+    @cached_property
+    def listeners(self) -> list[Listener]:
+        """The sockets that listen, taken at the first look."""
+        if self._place is not None:
+            return self._place.listeners
+        return bind_sockets(
+            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
+        )
+
+    def started(self, start: Starter) -> Started:
+        """Start the engine, with the port taken before: the sandbox lets none be taken any more."""
+        if not self.launch.sandbox:
+            self.say(NO_SANDBOX)
+        pages = [one.url(tls=self.settings.tls, prefix=self.settings.api_prefix) for one in self.listeners]
+        paths = [one.unix_path for one in self.listeners if one.unix_path]
+        front = Front(tuple(one.socket for one in self.listeners), tuple(pages), tuple(paths))
+        try:
+            return start(self.launch, self.bundle, self.environ, self.say, front)
+        except BaseException:
+            if paths:
+                close_all(self.listeners)
+            raise
+
     def run(self, started: Started) -> int:
         """Serve until a signal, the page or its absence ends it; return the exit code.
 
@@ -104,7 +129,7 @@ class Host:
 
         cache.prune_in_background(self._cache, started.in_use)
         try:
-            return self._run(started.engine, started.sentence, started.hardware)
+            return self._run(started.engine, started.sentence, started.hardware, lambda: self._settle(started))
         finally:
             self.leave()
 
@@ -114,7 +139,7 @@ class Host:
 
         self.say(str(error))
         try:
-            self._run(NoEngine(str(error)), "", "")
+            self._run(NoEngine(str(error)), "", "", lambda: None)
         finally:
             self.leave()
         return error.exit_code
@@ -126,8 +151,8 @@ class Host:
 
             instance.release(self._instance_file, self._place.secret)
 
-    def _run(self, engine: Engine, kernel: str, hardware: str) -> int:
-        listeners = self._place.listeners if self._place else self._bind()
+    def _run(self, engine: Engine, kernel: str, hardware: str, settled: Callable[[], None]) -> int:
+        listeners = self.listeners
         from solofile.runtime.door import Door
         from solofile.runtime.life import Life
         from solofile.runtime.serve import open_server
@@ -146,13 +171,13 @@ class Host:
         if self.launch.browser and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say)
+        life = Life(server, engine, control, idle, self.say, settled)
         return life.to_the_end(tell_failure=self.on_desktop)
 
-    def _bind(self) -> list[Listener]:
-        return bind_sockets(
-            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
-        )
+    def _settle(self, started: Started) -> None:
+        lacks = started.seal()
+        if lacks:
+            self.say(shortfall(lacks))
 
     def _idle_seconds(self) -> float | None:
         """Seconds without a page after which the program ends, None for never."""
@@ -189,9 +214,12 @@ class Host:
     def _open_browser(self, url: str, *, wait: bool = False) -> None:
         if not self.launch.browser:
             return
-        from solofile.runtime.browser import open_page
+        from solofile.runtime.browser import open_page, show
 
-        open_page(url, self.environ, self.say, wait=wait)
+        if wait:
+            open_page(url, self.environ, self.say, wait=True)
+        else:
+            show(url, self.environ, self.say)
 
 
 def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:

@@ -36,10 +36,15 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
-                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
+                        "--compare", "--calibrate", "--local-copy", "--no-sandbox", "--require-signature",
+                        "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
+NO_SANDBOX = (
+    "Without the sandbox (--no-sandbox), a fault in the model's file or in what reads it may read and change your "
+    "files, start programs and open connections."
+)
 GPU_TIMEOUT = 60
 IDLE_EXIT = 10.0
 
@@ -77,6 +82,7 @@ class Launch(NamedTuple):
     port_given: bool = False
     server: ServerSettings | None = None
     api_key_files: tuple[str, ...] = ()
+    sandbox: bool = True
 
 
 def mode_of(given: Iterable[Given]) -> str:
@@ -126,6 +132,7 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
         port=_port(texts),
         port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
+        sandbox="--no-sandbox" not in keys,
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
 
@@ -238,6 +245,11 @@ def _listed(text: str) -> list[str]:
     import csv
 
     return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
+
+
+def shortfall(lacks: Sequence[str]) -> str:
+    """What is said of a sandbox for which a system lacks something; empty where it lacks nothing."""
+    return f"The sandbox is not complete: {'; '.join(lacks)}." if lacks else ""
 
 
 def given(launch: Launch) -> tuple[Given, ...]:
