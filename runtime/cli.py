@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -20,6 +21,7 @@ from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
 
 if TYPE_CHECKING:
     from solofile.runtime import serving
+    from solofile.runtime.engine_api import Engine
 
 
 class Command(NamedTuple):
@@ -135,16 +137,39 @@ def _settle(launch: settings.Launch, started: boot.Started) -> None:
 def _chat(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
-    started = command.begin(launch, bundle)
-    _remark(launch, started)
-    from solofile.runtime import cache, chat
+    engine = _split(command, launch, bundle)
+    from solofile.runtime import chat
 
-    cache.prune_in_background(command.cache, started.in_use)
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
     history = command.cache / "state" / "chat-history" if launch.history else None
-    chat.start(started.engine, title, launch.system_prompt, command.out, template=template, history=history)
+    chat.start(engine, title, launch.system_prompt, command.out, template=template, history=history)
     return 0
+
+
+def _split(command: Command, launch: settings.Launch, bundle: Bundle) -> Engine:
+    """The engine of a conversation: within the sandbox, while the terminal and what the user names are outside."""
+
+    def begin() -> Engine:
+        from solofile.runtime import cache
+
+        started = command.begin(launch, bundle)
+        _remark(launch, started)
+        cache.prune_in_background(command.cache, started.in_use)
+        if started.sandbox is not None:
+            threading.Thread(target=_seal_when_loaded, args=(launch, started), daemon=True).start()
+        return started.engine
+
+    if not launch.sandbox or command.start is not boot.start or not hasattr(os, "fork"):
+        return begin()
+    from solofile.runtime import engine_host
+
+    return engine_host.split(begin)
+
+
+def _seal_when_loaded(launch: settings.Launch, started: boot.Started) -> None:
+    with contextlib.suppress(SolofileError):  # a model that cannot be loaded is told to whoever asks
+        _settle(launch, started)
 
 
 def _prompt(command: Command) -> int:

@@ -39,7 +39,7 @@ class Errands:
     ) -> dict[str, Any] | None:
         """The answer to an errand; None where it was given up. OSError where nobody is there any more to run it."""
         with self._handed_over(name) as (sending, receiving):
-            sender = threading.Thread(target=_send, args=(sending, fields, data), daemon=True)
+            sender = threading.Thread(target=send, args=(sending, fields, data), daemon=True)
             sender.start()
             answer = _receive(receiving, cancelled)
         if answer is None:
@@ -52,11 +52,19 @@ class Errands:
     def start(self, name: str, fields: Mapping[str, Any]) -> None:
         """Ask for something whose end nobody waits for, as far as it can be asked."""
         with suppress(OSError), self._handed_over(name) as (sending, _):
-            _send(sending, fields, b"")
+            send(sending, fields, b"")
 
     @contextmanager
     def _handed_over(self, name: str) -> Iterator[tuple[int, int]]:
         """Our ends of two pipes whose others were handed over; ``sending`` is closed by whoever sends."""
+        sending, receiving = self.hand_over(name)
+        try:
+            yield sending, receiving
+        finally:
+            os.close(receiving)
+
+    def hand_over(self, name: str) -> tuple[int, int]:
+        """The ends to send through and to receive from; the caller closes both."""
         theirs_in, sending = os.pipe()
         receiving, theirs_out = os.pipe()
         try:
@@ -69,10 +77,7 @@ class Errands:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        try:
-            yield sending, receiving
-        finally:
-            os.close(receiving)
+        return sending, receiving
 
 
 def running() -> Errands | None:
@@ -86,7 +91,8 @@ def use(errands: Errands | None) -> None:
     _running = errands
 
 
-def _send(sending: int, fields: Mapping[str, Any], data: bytes) -> None:
+def send(sending: int, fields: Mapping[str, Any], data: bytes) -> None:
+    """Send a line of JSON and data, and close."""
     head = json.dumps(fields).encode() + b"\n"
     with closing(os.fdopen(sending, "wb", buffering=0)) as pipe, suppress(OSError):  # it may have ended meanwhile
         for part in (head, data):

@@ -13,12 +13,16 @@ from solofile.runtime import landlock, seccomp
 from solofile.runtime.landlock import DEVICE, MAKE, READ, WRITE, Rule
 from solofile.runtime.sandbox_needs import Needs
 
-_LATER = (
-    "_bisect", "_blake2", "_csv", "_datetime", "_decimal", "_hashlib", "_heapq", "_json", "_lzma", "_md5", "_pickle",
-    "_queue", "_random", "_sha1", "_sha256", "_sha3", "_sha512", "_statistics", "_struct", "array", "binascii", "fcntl",
-    "grp", "math", "resource", "select", "termios", "unicodedata", "zlib",
+LATER = (
+    "_bisect", "_blake2", "_bz2", "_contextvars", "_csv", "_ctypes", "_datetime", "_decimal", "_hashlib", "_heapq",
+    "_json", "_lzma", "_md5", "_opcode", "_pickle", "_posixsubprocess", "_queue", "_random", "_sha1", "_sha256",
+    "_sha3", "_sha512", "_socket", "_statistics", "_struct", "_typing", "_uuid", "array", "binascii", "fcntl", "grp",
+    "math", "pyexpat", "resource", "select", "termios", "unicodedata", "zlib",
 )  # fmt: skip
-"""Modules of the standard library that are native code: what a request may import must be there before seccomp."""
+"""Modules of the standard library that are native code: what a request may import must be there before seccomp.
+
+Not among them: _ssl, which a server that speaks TLS has by then, and _asyncio, which has a stand-in in Python.
+"""
 
 _PATIENCE = 0.5
 
@@ -41,7 +45,7 @@ def enter(needs: Needs) -> str:
 
 def seal(*, gpu: bool) -> str:
     """Step 2: no programs, connections or code any more. Returns why not, or nothing."""
-    for name in _LATER:
+    for name in LATER:
         with contextlib.suppress(ImportError):
             import_module(name)
     try:
