@@ -1,4 +1,4 @@
-"""The child that holds the model of --chat, within the sandbox: it answers what remote_engine.py asks, and ends with it."""
+"""The child that holds the model of --chat, in the sandbox: it answers what remote_engine.py asks, and ends with it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def report(needs: Needs, *, wanted: bool) -> dict[str, Any]:
     """What --doctor says: what a start would reach here, and why not more."""
     if not wanted:
         return {"wanted": False, "files": False, "calls": False, "landlock": 0, "lacks": [settings.NO_SANDBOX]}
-    files, calls = _system().trial(needs)
+    files, calls = _system().trial(needs._replace(make=(), write=()))
     level = _system().level()
     return {
         "wanted": True,
