@@ -132,7 +132,7 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
         port=_port(texts),
         port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
-        sandbox="--no-sandbox" not in keys,
+        sandbox=_sandbox(keys),
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
 
@@ -175,6 +175,15 @@ def _model(name: str | None, manifest: Manifest) -> Model:
             "`solofile build`."
         )
     raise UnknownName("model", name, [model.name for model in models], where="this bundle")
+
+
+def _sandbox(keys: set[str]) -> bool:
+    if "--video-ffmpeg-dir" in keys and "--no-sandbox" not in keys:
+        raise InputError(
+            "--video-ffmpeg-dir has llama.cpp start ffmpeg, which the sandbox does not allow: "
+            "give --no-sandbox as well, or leave it out."
+        )
+    return "--no-sandbox" not in keys
 
 
 def _only_with(spelling: str, keys: set[str], mode: str, *wanted: str) -> bool:

@@ -40,6 +40,8 @@ SHARED = {"archive", "container", "errors", "integrity", "layout", "manifest", "
     "native_probe",
     "options",
     "record",
+    "seccomp",
+    "seccomp_programs",
     "system_files",
     "text_columns",
     "topology",

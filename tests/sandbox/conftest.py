@@ -45,7 +45,7 @@ def escape(smollm2_bundle: Path, native_dir: Path, tmp_path: Path) -> Iterator[E
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             ) as process:  # fmt: skip
                 os.close(writing)
-                with open(reading) as answer:
+                with os.fdopen(reading) as answer:
                     text = answer.read()
                 _, errors = process.communicate(timeout=120)
             assert text, errors

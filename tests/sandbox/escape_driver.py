@@ -34,12 +34,12 @@ def call(number: int, *arguments: int) -> None:
 
 
 def read(path: str) -> None:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         file.read(1)
 
 
 def write(path: str) -> None:
-    with open(path, "ab") as file:
+    with Path(path).open("ab") as file:
         file.write(b"x")
 
 
@@ -99,14 +99,14 @@ def attach(process: int) -> None:
 
 ATTEMPTS: dict[str, Callable[[], object]] = {
     "read ~/.ssh": lambda: read(FACTS["key"]),
-    "list the home folder": lambda: os.listdir(FACTS["home"]),
+    "list the home folder": lambda: list(Path(FACTS["home"]).iterdir()),
     "read /etc/shadow": lambda: read("/etc/shadow"),
     "read another process's environment": lambda: read(f"/proc/{FACTS['victim']}/environ"),
     "write beside the bundle": lambda: write(FACTS["beside"]),
     "write to the bundle": lambda: write(os.environ["SOLOFILE_BUNDLE"]),
     "write to the home folder": lambda: write(f"{FACTS['home']}/.bashrc"),
     "write to what is unpacked": lambda: write(FACTS["library"]),
-    "change the mode of a file": lambda: os.chmod(FACTS["key"], 0o644),
+    "change the mode of a file": lambda: Path(FACTS["key"]).chmod(0o644),
     "connect out by TCP": lambda: connect(socket.AF_INET, socket.SOCK_STREAM, tuple(FACTS["tcp"])),
     "connect out by UDP": lambda: connect(socket.AF_INET, socket.SOCK_DGRAM, tuple(FACTS["udp"])),
     "connect to a Unix socket": lambda: connect(socket.AF_UNIX, socket.SOCK_STREAM, FACTS["unix"]),
