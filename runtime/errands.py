@@ -54,6 +54,10 @@ class Errands:
         with suppress(OSError), self._handed_over(name) as (sending, _):
             send(sending, fields, b"")
 
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._way.close()
+
     @contextmanager
     def _handed_over(self, name: str) -> Iterator[tuple[int, int]]:
         """Our ends of two pipes whose others were handed over; ``sending`` is closed by whoever sends."""

@@ -42,6 +42,8 @@ class RemoteEngine:
             self._follow()
         said = json.loads(word)
         if "failure" in said:
+            self._errands.close()
+            os.waitpid(child, 0)
             raise (InputError if said["code"] == InputError.exit_code else EngineError)(said["failure"])
 
     def state(self) -> State:
@@ -63,8 +65,10 @@ class RemoteEngine:
 
     def stop(self, _timeout: float = 2.0) -> None:
         """End it."""
-        with suppress(ProcessLookupError):
+        self._errands.close()
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
 
     def _ask_state(self, name: str, fields: dict[str, Any]) -> State:
         found = self._ask(name, fields)
@@ -79,6 +83,7 @@ class RemoteEngine:
 
     def _follow(self) -> None:
         """The child is no more: end as it did where it crashed, so that the launcher sees what it would have seen."""
+        self._errands.close()
         try:
             _, status = os.waitpid(self._child, 0)
         except ChildProcessError:  # another thread has seen it

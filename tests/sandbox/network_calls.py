@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,7 @@ class Traced:
                 content = error.read()
                 if error.code != 503:
                     return error.code, content
+                time.sleep(0.1)
         raise AssertionError("the model does not load")
 
     def calls(self) -> list[str]:

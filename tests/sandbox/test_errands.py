@@ -26,7 +26,7 @@ def outside(tmp_path: Path) -> Iterator[Errands]:
     made = errand_runner.fork(scope)
     assert made is not None
     yield made
-    made._way.close()
+    made.close()
     os.waitpid(-1, 0)
 
 
@@ -83,7 +83,7 @@ def test_one_that_is_not_there_any_more(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         made.run(PRUNE, {"keep": []})
     made.start(PRUNE, {"keep": []})  # nobody waits for it
-    made._way.close()
+    made.close()
 
 
 def test_tidying_goes_on_when_the_program_has_ended(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_tidying_goes_on_when_the_program_has_ended(tmp_path: Path) -> None:
         cache.tidy(tmp_path, frozenset())
     finally:
         errands.use(None)
-        made._way.close()
+        made.close()
     end = time.monotonic() + 10
     while old.exists() and time.monotonic() < end:
         time.sleep(0.02)
