@@ -110,7 +110,7 @@ def _confine(job: dict[str, Any]) -> Sandbox | None:
     from solofile.runtime import sandbox_child
 
     model, cache = job.get("member", {}).get("file", ""), os.environ.get("SOLOFILE_CACHE_DIR", "/nonexistent")
-    return sandbox_child.of_probe(model, Path(job["native_dir"]), cache, gpu=len(job["backends"]) > 1)
+    return sandbox_child.of_probe(model, Path(job["native_dir"]), job["backends"], cache)
 
 
 def _compute(job: dict[str, Any], sandbox: Sandbox | None) -> dict[str, Any]:

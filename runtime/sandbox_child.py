@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ def of_pdf() -> Sandbox | None:
     return _enter((), "/nonexistent", Path(sys.executable).parent, gpu=False)
 
 
-def of_probe(model: str, native: Path, cache: str, *, gpu: bool) -> Sandbox | None:
-    """For a child that measures: it reads the model and the libraries."""
-    return _enter((model,) if model else (), cache, native, gpu=gpu)
+def of_probe(model: str, native: Path, backends: Sequence[str], cache: str) -> Sandbox | None:
+    """For a child that measures: it reads the model and the libraries, the CPU's and perhaps a GPU's."""
+    folders = tuple(str(Path(backend).parent) for backend in backends)
+    return _enter((*([model] if model else []), *folders), cache, native, gpu=len(backends) > 1)
 
 
 def _enter(files: tuple[str, ...], cache: str, native: Path, *, gpu: bool) -> Sandbox | None:
