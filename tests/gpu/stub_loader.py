@@ -53,7 +53,7 @@ class StubLoader:
 
 
 def _within_reach() -> Path:
-    """A folder that the sandbox lets drivers read, since the loader that stands in for one reads it; gone at the end."""
+    """A folder that the sandbox lets drivers read, for the loader that stands in for one; gone at the end."""
     folder = Path(tempfile.mkdtemp(dir="/opt", prefix="solofile-test-"))
     folder.chmod(0o755)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
