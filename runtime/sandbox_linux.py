@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import time
@@ -48,6 +49,8 @@ def seal(*, gpu: bool) -> str:
     for name in LATER:
         with contextlib.suppress(ImportError):
             import_module(name)
+    with contextlib.suppress(OSError):  # the C library loads it when a thread ends early, and aborts where it cannot
+        ctypes.CDLL("libgcc_s.so.1")
     try:
         seccomp.restrict(seccomp.GPU if gpu else seccomp.CPU)
     except OSError as error:
