@@ -35,6 +35,8 @@ Options:
                          largest that fits into the memory
   -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
   --no-browser           do not open a browser
+  --no-sandbox           run unconfined: a fault in the model's file or in what reads it may then read and change your
+                         files, start programs and open connections
   --idle-exit MINUTES    after its last page was closed, a program that opened one ends by itself (10; 0: never)
   --no-history           --chat does not keep what is typed for the next time
   --require-signature KEY   start only if FILE.minisig beside this file was made for it with this key (minisign's)

@@ -27,14 +27,16 @@ class Life:
 
     def __init__(
         self, server: Server, engine: Engine, control: Control, idle: float | None, say: Callable[[str], None],
-        *, seen: bool = False,
+        settled: Callable[[], None] = lambda: None, *, seen: bool = False,
     ) -> None:  # fmt: skip
-        """``idle``: seconds without a page after which it ends, None for never; ``seen``: one was open before."""
+        """``idle``: seconds without a page after which it ends, None for never; ``seen``: one was open before.
+        ``settled`` is called when the model is loaded, or cannot be."""
         streams, watcher = server.streams, server.watcher
         self._server, self._engine, self._control, self._say = server, engine, control, say
         self._presence = Presence(
             idle, lambda: (streams.count, streams.ever), lambda: (watcher.open_calls, watcher.calls), seen=seen
         )
+        self._settled = settled
         self._loaded = False
 
     def to_the_end(self, *, tell_failure: bool, lonely: bool = True) -> int:
@@ -71,6 +73,8 @@ class Life:
         while state.phase == "loading" and not self._control.ending:
             state = self._engine.wait(_STEP)
         self._loaded = state.phase != "loading"
+        if self._loaded:
+            self._settled()
         if state.phase == "ready":
             self._say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
         return state

@@ -275,6 +275,7 @@ BUNDLE_FLAGS = """
 --licenses
 --cache-clear
 --no-browser
+--no-sandbox
 --bench
 --compare
 --calibrate / --no-calibrate

@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from solofile.runtime.boot import RESUME
+from solofile.runtime.confining import Front
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
 from solofile.runtime.errors import InputError, SolofileError
 from solofile.runtime.manifest import Manifest
-from solofile.runtime.ports import Listener, bind_sockets
+from solofile.runtime.ports import Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import About, ServerSettings
-from solofile.runtime.settings import PAGE, Launch
+from solofile.runtime.settings import NO_SANDBOX, PAGE, Launch, shortfall
 from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from solofile.runtime.boot import Started
+    from solofile.runtime import outside
+    from solofile.runtime.boot import Started, Starter
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
@@ -44,6 +47,7 @@ class Host:
         self._cache = cache
         self._words = words
         self._place: Place | None = None
+        self._moves_on = False
         self.resumed = False
         self._resume()
 
@@ -118,6 +122,41 @@ class Host:
 
         return file_path(self._cache, hashlib.sha256(self.bundle.manifest_bytes).hexdigest())
 
+    @cached_property
+    def listeners(self) -> list[Listener]:
+        """The sockets that listen, taken at the first look."""
+        if self._place is not None:
+            return self._place.listeners
+        return bind_sockets(
+            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
+        )
+
+    def started(self, start: Starter) -> Started:
+        """Start the engine, with the port taken before: the sandbox lets none be taken any more."""
+        if not self.launch.sandbox:
+            self.say(NO_SANDBOX)
+        pages = [one.url(tls=self.settings.tls, prefix=self.settings.api_prefix) for one in self.listeners]
+        paths = [one.unix_path for one in self.listeners if one.unix_path]
+        front = Front(tuple(one.socket for one in self.listeners), tuple(pages), tuple(paths))
+        try:
+            return start(self.launch, self.bundle, self.environ, self.say, front)
+        except BaseException as error:
+            if paths and not (isinstance(error, SolofileError) and self.shows_failures):
+                close_all(self.listeners)
+            raise
+
+    def split(self) -> outside.Ended | None:
+        """Keep a process outside the sandbox that can change the model: None where this one is to serve, else what the
+        one that served left. Raises InputError where the change that was asked for cannot be."""
+        from solofile.runtime import outside
+
+        if not (self.launch.sandbox and self._can_switch and outside.POSSIBLE):
+            return None
+        ended = outside.split(self.listeners, [model.name for model in self.manifest.models])
+        if ended is not None and ended.model:
+            self._become(ended.model)
+        return ended
+
     def run(self, started: Started) -> int:
         """Serve until a signal, the page or its absence ends it; return the exit code.
 
@@ -128,9 +167,10 @@ class Host:
 
         cache.prune_in_background(self._cache, started.in_use)
         try:
-            return self._run(started.engine, started.sentence, started.hardware)
+            return self._run(started.engine, started.sentence, started.hardware, lambda: self._settle(started))
         finally:
-            self.leave()
+            if not self._moves_on:
+                self.leave()
 
     def show_failure(self, error: SolofileError) -> int:
         """Nothing could be started: tell the page, where it is one's only way to learn of it. Return the exit code."""
@@ -138,9 +178,10 @@ class Host:
 
         self.say(str(error))
         try:
-            self._run(NoEngine(str(error)), "", "")
+            self._run(NoEngine(str(error)), "", "", lambda: None)
         finally:
-            self.leave()
+            if not self._moves_on:
+                self.leave()
         return error.exit_code
 
     def leave(self) -> None:
@@ -150,8 +191,8 @@ class Host:
 
             instance.release(self._instance_file, self._place.secret)
 
-    def _run(self, engine: Engine, kernel: str, hardware: str) -> int:
-        listeners = self._place.listeners if self._place else self._bind()
+    def _run(self, engine: Engine, kernel: str, hardware: str, settled: Callable[[], None]) -> int:
+        listeners = self.listeners
         from solofile.runtime.door import Door
         from solofile.runtime.life import Life
         from solofile.runtime.serve import open_server
@@ -173,28 +214,39 @@ class Host:
         if self.launch.browser and not self.resumed and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say, seen=self.resumed)
+        life = Life(server, engine, control, idle, self.say, settled, seen=self.resumed)
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
         if control.next_model:
-            self._become(control.next_model, listeners)
+            self._move_on(control.next_model)
         return code
 
-    def _control(self, secret: str) -> Control:
+    @property
+    def _can_switch(self) -> bool:
         from solofile.runtime import handover
 
-        can_switch = handover.POSSIBLE and len(self.manifest.models) > 1
-        return Control(
-            can_quit=self.launch.mode == PAGE and self.settings.loopback, can_switch=can_switch, secret=secret
-        )
+        return handover.POSSIBLE and len(self.manifest.models) > 1
 
-    def _become(self, model: str, listeners: list[Listener]) -> None:
+    def _control(self, secret: str) -> Control:
+        can_quit = self.launch.mode == PAGE and self.settings.loopback
+        return Control(can_quit=can_quit, can_switch=self._can_switch, secret=secret)
+
+    def _move_on(self, model: str) -> None:
+        """Let another process, or this one anew, go on with ``model``."""
+        from solofile.runtime import outside
+
+        if not outside.inside():
+            self._become(model)
+        outside.ask(model)
+        self._moves_on = True
+
+    def _become(self, model: str) -> NoReturn:
         """Be replaced by a process that runs ``model``. Raises InputError where the system does not let us."""
         from solofile.runtime import handover
 
         secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
         try:
-            handover.become(handover.words_with(self._words, model), self.environ, listeners, secret, moved)
+            handover.become(handover.words_with(self._words, model), self.environ, self.listeners, secret, moved)
         except OSError as error:
             raise InputError(
                 f"The model cannot be changed ({error.strerror or error}): start the bundle again with --use {model}."
@@ -213,10 +265,10 @@ class Host:
         running = next(model.name for model in models if model.path == self.launch.model)
         return Several(tuple(model.name for model in models), running, frozenset(aliases))
 
-    def _bind(self) -> list[Listener]:
-        return bind_sockets(
-            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
-        )
+    def _settle(self, started: Started) -> None:
+        lacks = started.seal()
+        if lacks:
+            self.say(shortfall(lacks))
 
     def _idle_seconds(self) -> float | None:
         """Seconds without a page after which the program ends, None for never."""
@@ -256,9 +308,12 @@ class Host:
     def _open_browser(self, url: str, *, wait: bool = False) -> None:
         if not self.launch.browser:
             return
-        from solofile.runtime.browser import open_page
+        from solofile.runtime.browser import open_page, show
 
-        open_page(url, self.environ, self.say, wait=wait)
+        if wait:
+            open_page(url, self.environ, self.say, wait=True)
+        else:
+            show(url, self.environ, self.say)
 
 
 def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:

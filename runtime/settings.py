@@ -38,10 +38,15 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--use", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
-                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
+                        "--compare", "--calibrate", "--local-copy", "--no-sandbox", "--require-signature",
+                        "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
+NO_SANDBOX = (
+    "Without the sandbox (--no-sandbox), a fault in the model's file or in what reads it may read and change your "
+    "files, start programs and open connections."
+)
 GPU_TIMEOUT = 60
 IDLE_EXIT = 10.0
 
@@ -81,6 +86,7 @@ class Launch(NamedTuple):
     server: ServerSettings | None = None
     api_key_files: tuple[str, ...] = ()
     picked: Picked | None = None
+    sandbox: bool = True
 
 
 def mode_of(given: Iterable[Given]) -> str:
@@ -135,6 +141,7 @@ def resolve(
         port=_port(texts),
         port_given=_gives(given, "--port"),
         server=_server(merged, environ) if mode in SERVING else None,
+        sandbox=_sandbox(keys),
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
 
@@ -197,6 +204,15 @@ def _named(name: str, manifest: Manifest) -> Model:
             "`solofile build`."
         )
     raise UnknownName("model", name, [model.name for model in models], where="this bundle")
+
+
+def _sandbox(keys: set[str]) -> bool:
+    if "--video-ffmpeg-dir" in keys and "--no-sandbox" not in keys:
+        raise InputError(
+            "--video-ffmpeg-dir has llama.cpp start ffmpeg, which the sandbox does not allow: "
+            "give --no-sandbox as well, or leave it out."
+        )
+    return "--no-sandbox" not in keys
 
 
 def _only_with(spelling: str, keys: set[str], mode: str, *wanted: str) -> bool:
@@ -267,6 +283,11 @@ def _listed(text: str) -> list[str]:
     import csv
 
     return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
+
+
+def shortfall(lacks: Sequence[str]) -> str:
+    """What is said of a sandbox for which a system lacks something; empty where it lacks nothing."""
+    return f"The sandbox is not complete: {'; '.join(lacks)}." if lacks else ""
 
 
 def given(launch: Launch) -> tuple[Given, ...]:

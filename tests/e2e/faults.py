@@ -32,12 +32,13 @@ class FaultyVariant:
     def tell(self, what: str) -> None:
         """From now on it does this: illegal, crash, hang or memory; nobody has used it yet."""
         self._control.write_text(what)
-        self._log.write_text("")
+        self._log.touch()
+        self._log.chmod(0)
 
     @property
     def uses(self) -> int:
         """How often it was initialised."""
-        return len(self._log.read_text())
+        return self._log.stat().st_mode & 0o777
 
 
 def pack_with(pack: Path, output: Path, variants: Mapping[str, Path | None]) -> None:

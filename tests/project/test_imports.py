@@ -44,6 +44,8 @@ SHARED = {"archive", "container", "errors", "fields", "integrity", "layout", "ma
     "native_probe",
     "options",
     "record",
+    "seccomp",
+    "seccomp_programs",
     "stored_prompts",
     "system_files",
     "text_columns",
