@@ -10,7 +10,7 @@ from typing import Any
 
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
-from solofile.runtime.errors import SolofileError
+from solofile.runtime.errors import InputError, SolofileError
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import Listener, bind_sockets
 from solofile.runtime.server_settings import About, ServerSettings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
+    from solofile.runtime.observer import Observer
     from solofile.runtime.serve import Server
 
 Say = Callable[[str], None]
@@ -37,7 +38,7 @@ class Host:
         if launch.server is None:
             raise ValueError(f"the mode {launch.mode} opens no port")
         self.launch, self.bundle, self.environ, self.show, self.say = launch, bundle, environ, show, say
-        self.settings = with_key_files(launch.server, launch.api_key_files)
+        self.settings = checked_access(with_key_files(launch.server, launch.api_key_files))
         self._cache = cache
         self._place: Place | None = None
 
@@ -136,9 +137,9 @@ class Host:
         control = Control(can_quit=self.launch.mode == PAGE and self.settings.loopback, secret=secret)
         idle = self._idle_seconds()
         about = self._about(kernel, hardware, idle)
-        door = Door(
-            engine.state, lambda: _make_app(engine, self.settings, about, control), prefix=self.settings.api_prefix
-        )
+        observer = self._observer(engine, about)
+        door = Door(engine.state, lambda: _make_app(engine, self.settings, about, control, observer),
+                    prefix=self.settings.api_prefix)  # fmt: skip
         server = open_server(door, self.settings, listeners=listeners)
         control.on_end(server.streams.wake)
         server.start()
@@ -146,8 +147,13 @@ class Host:
         if self.launch.browser and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say)
+        life = Life(server, engine, control, idle, self.say, observer=observer, drain=self.settings.drain_seconds)
         return life.to_the_end(tell_failure=self.on_desktop)
+
+    def _observer(self, engine: Engine, about: About) -> Observer:
+        from solofile.runtime.observer import Observer
+
+        return Observer(engine, self.settings, about, self.say)
 
     def _bind(self) -> list[Listener]:
         return bind_sockets(
@@ -181,10 +187,8 @@ class Host:
             )
         for url in server.urls:
             self.show(f"{self.title} is at {url}")
-        if not self.settings.loopback and not self.settings.api_keys:
-            self.say(
-                "Whoever reaches this port may use it: give --api-key a key, or leave --host out for this machine only."
-            )
+        if not self.settings.loopback and not self.settings.locked:
+            self.say("Whoever reaches this port may use it, as --no-auth says.")
 
     def _open_browser(self, url: str, *, wait: bool = False) -> None:
         if not self.launch.browser:
@@ -200,11 +204,23 @@ def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSe
         return settings
     from solofile.runtime.auth import read_api_keys
 
-    keys = [*settings.api_keys, *(key for name in files for key in read_api_keys(Path(name)))]
-    return dataclasses.replace(settings, api_keys=tuple(keys))
+    keys = tuple(key for name in files for key in read_api_keys(Path(name)))
+    return dataclasses.replace(settings, keys=(*settings.keys, *keys))
 
 
-def _make_app(engine: Engine, settings: ServerSettings, about: About, control: Control) -> WSGIApp:
+def checked_access(settings: ServerSettings) -> ServerSettings:
+    """The settings, unless they would let in whoever reaches the port without the user having said so: InputError."""
+    if not settings.loopback and not settings.locked and not settings.open_to_all:
+        raise InputError(
+            f"--host {','.join(settings.hosts)} lets other machines in: give --api-key-file or --api-key a key, or "
+            "--no-auth where everybody may use it."
+        )
+    if settings.open_to_all and settings.locked:
+        raise InputError("--no-auth and a key ask for different things: give one of them.")
+    return settings
+
+
+def _make_app(engine: Engine, settings: ServerSettings, about: About, control: Control, observer: Observer) -> WSGIApp:
     from solofile.runtime.app import create_app
 
-    return create_app(engine, settings, about, control)
+    return create_app(engine, settings, about, control, observer)

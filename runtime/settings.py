@@ -10,7 +10,7 @@ imports and 1 ms a class (on a 2 GHz core) before the model even begins to load.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from solofile.runtime import options
 from solofile.runtime.errors import InputError, RefusedOption, UnknownName
@@ -36,12 +36,18 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
+                        "--no-auth", "--access-log", "--otlp-endpoint",
                         "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
 GPU_TIMEOUT = 60
 IDLE_EXIT = 10.0
+HIDDEN = "*"
+"""Stands on the command line where the launcher took a key away."""
+
+GIVEN_KEYS = "SOLOFILE_GIVEN_KEYS"
+_MEGABYTE = 1024 * 1024
 
 
 class Launch(NamedTuple):
@@ -125,7 +131,7 @@ def resolve(argv: Sequence[str], manifest: Manifest | None, environ: Mapping[str
         log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
         port=_port(texts),
         port_given=_gives(given, "--port"),
-        server=_server(merged, environ) if mode in SERVING else None,
+        server=_server(merged, environ, mode) if mode in SERVING else None,
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
 
@@ -198,14 +204,14 @@ def _port(texts: Mapping[str, str]) -> int:
     return port
 
 
-def _server(merged: Sequence[Given], environ: Mapping[str, str]) -> ServerSettings:
+def _server(merged: Sequence[Given], environ: Mapping[str, str], mode: str) -> ServerSettings:
     from pathlib import Path
 
     from solofile.runtime.server_settings import ServerSettings
 
     texts = {one.option.key: one.values[-1] for one in merged if one.values}
     flags = {one.option.key: not one.negated for one in merged if not one.values}
-    keys = [key for one in merged if one.option.key == "--api-key" for key in _listed(one.values[0])]
+    keys = _keys(merged, environ)
     file_given = any(one.option.key == "--api-key-file" for one in merged)
     if not keys and not file_given:
         keys = _listed(environ.get("SOLOFILE_API_KEY", ""))
@@ -228,7 +234,32 @@ def _server(merged: Sequence[Given], environ: Mapping[str, str]) -> ServerSettin
         ssl_key_file=Path(key) if key is not None else None,
         page=flags.get("--ui", usual.page),
         static_folder=Path(folder) if folder is not None else None,
+        open_to_all=flags.get("--no-auth", False) is not False,
+        max_body=int(texts["--max-body-mb"]) * _MEGABYTE if "--max-body-mb" in texts else usual.max_body,
+        **_bounds(texts, mode),
     )
+
+
+def _keys(merged: Sequence[Given], environ: Mapping[str, str]) -> list[str]:
+    """The keys of --api-key. The launcher keeps them out of the list of processes: where it found them, there is a
+    star, and they stand in the environment, one a line (launcher/secrets.zig)."""
+    hidden = iter(environ[GIVEN_KEYS].split("\n") if GIVEN_KEYS in environ else ())
+    given = [one.values[0] for one in merged if one.option.key == "--api-key"]
+    return [key for text in given for key in _listed(next(hidden, text) if text == HIDDEN else text)]
+
+
+def _bounds(texts: Mapping[str, str], mode: str) -> dict[str, Any]:
+    """What bounds a server and tells of it. The page's program ends at once: nobody waits for its answers then."""
+    from pathlib import Path
+
+    log = texts.get("--access-log")
+    found: dict[str, Any] = {"drain_seconds": 0.0} if mode == PAGE else {}
+    if "--access-log-mb" in texts:
+        found["access_log_bytes"] = int(texts["--access-log-mb"]) * _MEGABYTE
+    for option, kind in (("--queue", int), ("--max-tokens", int), ("--max-seconds", float), ("--drain-seconds", float)):
+        if option in texts:
+            found[option[2:].replace("-", "_")] = kind(texts[option])
+    return {**found, "access_log": Path(log) if log else None, "otlp_endpoint": texts.get("--otlp-endpoint", "")}
 
 
 def _listed(text: str) -> list[str]:
@@ -266,6 +297,8 @@ def core_arguments(launch: Launch, manifest: Manifest, path: KernelPath, memory:
     if launch.mode == PROMPT and "--warmup" not in options_given:
         defaults += ["--no-warmup"]
     fits = path.context or fits_easily(model, context, memory)
+    if launch.mode in SERVING and "--metrics" not in options_given:
+        defaults += ["--metrics"]  # /metrics passes them on
     if "-fit" not in options_given and path.gpu_layers != "auto" and fits:
         defaults += ["--fit", "off"]
     return tuple(defaults)
