@@ -242,8 +242,8 @@ def _server(merged: Sequence[Given], environ: Mapping[str, str], mode: str) -> S
 
 def _keys(merged: Sequence[Given], environ: Mapping[str, str]) -> list[str]:
     """The keys of --api-key. The launcher keeps them out of the list of processes: where it found them, there is a
-    star, and they stand in the environment, one a line (launcher/secrets.zig)."""
-    hidden = iter(environ[GIVEN_KEYS].split("\n") if GIVEN_KEYS in environ else ())
+    star, and they stand in the environment (launcher/secrets.zig)."""
+    hidden = iter(environ[GIVEN_KEYS].split("\x1f") if GIVEN_KEYS in environ else ())
     given = [one.values[0] for one in merged if one.option.key == "--api-key"]
     return [key for text in given for key in _listed(next(hidden, text) if text == HIDDEN else text)]
 

@@ -6,6 +6,7 @@ const say = @import("say.zig");
 const archive = @import("archive.zig");
 const cache = @import("cache.zig");
 const environment = @import("environment.zig");
+const secrets = @import("secrets.zig");
 const signature = @import("signature.zig");
 const store = @import("store.zig");
 const sums = @import("sums.zig");
@@ -43,6 +44,7 @@ fn outOfMemory() u8 {
 fn run(arguments: []const [*:0]const u8, block: environment.Block) (say.Refusal || error{OutOfMemory})!u8 {
     var arena_state: std.heap.ArenaAllocator = .init(std.heap.page_allocator);
     const arena = arena_state.allocator();
+    const taken = try secrets.take(arena, arguments);
     const self = try openSelf(arena, arguments);
     const opened = try archive.open(arena, self);
     try signature.check(arena, opened, arguments);
@@ -54,7 +56,8 @@ fn run(arguments: []const [*:0]const u8, block: environment.Block) (say.Refusal 
         .bundle = self.path,
         .cache = folder,
         .folder = place.folder,
-        .arguments = arguments,
+        .arguments = taken.arguments,
+        .keys = taken.keys,
         .block = block,
     });
 }

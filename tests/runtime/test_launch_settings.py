@@ -146,7 +146,7 @@ def test_key_of_the_environment_counts_unless_the_command_line_names_one() -> No
 
 
 def test_keys_that_the_launcher_hid_come_from_the_environment() -> None:
-    hidden = {"SOLOFILE_GIVEN_KEYS": "a,b\nc"}
+    hidden = {"SOLOFILE_GIVEN_KEYS": "a,b\x1fc"}
     assert server("--server --api-key * --api-key=*", **hidden).api_keys == ("a", "b", "c")
     assert server("--server --api-key *").api_keys == ("*",)
 
