@@ -10,12 +10,13 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 from flask import Response, request
+from solofile.runtime import blame
 from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, error_body
 from solofile.runtime.visit import BROKEN, GONE, TIME, WHOLE
 
 if TYPE_CHECKING:
     from solofile.runtime.deadlines import Deadline
-    from solofile.runtime.engine_api import Call
+    from solofile.runtime.engine_api import Engine, Request
     from solofile.runtime.engine_api import Response as EngineResponse
     from solofile.runtime.observer import Observer
     from solofile.runtime.visit import Visit
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 class Answering:
     """One call and what may end it early: its client goes, the server stops, or it takes ``limit`` seconds (0: any)."""
 
-    def __init__(self, call: Call, visit: Visit, observer: Observer, limit: float) -> None:
+    def __init__(self, engine: Engine, asked: Request, visit: Visit, observer: Observer, limit: float) -> None:
         """Nothing is computed before `response`."""
-        self.call, self.visit, self.observer = call, visit, observer
+        self._engine, self._asked = engine, asked
+        self.call, self.visit, self.observer = engine.call(asked), visit, observer
         self._limit = limit
         self._watch: Watch | None = None
         self._deadline: Deadline | None = None
@@ -61,8 +63,11 @@ class Answering:
             return Response(body, result.status, fields, direct_passthrough=True)
         with closing(body):
             whole = b"".join(body)
+        self.observer.release(self.visit)
         if self.visit.end == TIME:
             return Response(self.too_late, 504, content_type=JSON_TYPE)
+        if result.status == 500 and blame.is_clients(self._engine, self._asked, computes=self.visit.generates):
+            return Response(blame.as_clients(whole), 400, content_type=JSON_TYPE)
         return Response(whole, result.status, fields)
 
 

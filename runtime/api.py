@@ -97,7 +97,7 @@ def make_blueprint(engine: Engine, settings: ServerSettings, observer: Observer)
                 observer.stuck.begin()
                 stack.callback(observer.stuck.finish)
             limit = settings.max_seconds if visit.generates else 0.0
-            return Answering(engine.call(asked), visit, observer, limit).response(stack)
+            return Answering(engine, asked, visit, observer, limit).response(stack)
 
     def disabled() -> Response:
         return Response(disabled_body(), 403, content_type=JSON_TYPE)

@@ -61,13 +61,19 @@ class Observer:
             return
         visit.over = True
         visit.close()
-        if visit.ticket is not None:
-            self.admission.leave(visit.ticket, visit.usage.total)
+        self.release(visit)
         self.metrics.count(visit)
         if self._log is not None:
             self._log.write(visit)
         if self._tracer is not None and visit.generates:
             self._tracer.add(visit)
+
+    def release(self, visit: Visit) -> None:
+        """Nothing is computed for it any more, though its client may not have it all; may be called again."""
+        if visit.ticket is not None and not visit.released:
+            visit.released = True
+            visit.count()
+            self.admission.leave(visit.ticket, visit.usage.total)
 
     def learn_slots(self) -> None:
         """Ask the model, once it is loaded, how many answers it computes at once."""

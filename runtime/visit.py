@@ -51,6 +51,7 @@ class Visit:
         self._pieces = 0
         self._last = 0.0
         self._read: Usage | None = None
+        self.released = False
         self.over = False
 
     def piece(self, chunk: bytes) -> None:
@@ -76,8 +77,11 @@ class Visit:
             self._read = found
 
     def close(self) -> None:
-        """It has ended: count what it took. An answer that was cut says nothing of its tokens; each piece is one."""
+        """It has ended."""
         self.seconds = time.monotonic() - self.begin
+
+    def count(self) -> None:
+        """Count what it took. An answer that was cut says nothing of its tokens; each piece is one."""
         if self._read is not None:
             self.usage = self._read
         elif self.generates and self.end != WHOLE:
