@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from solofile.runtime import preload
 from solofile.runtime.engine_api import Engine, State, failure
 from solofile.runtime.errors import EngineError, SolofileError
 from solofile.runtime.presence import Presence
@@ -93,6 +94,7 @@ class Life:
         if state.phase == "ready":
             if self._observer is not None:
                 self._observer.learn_slots()
+                preload.in_background(page=self._observer.shows_page)
             self._say(f"The model is loaded ({time.monotonic() - begin:.1f} s); Ctrl-C stops.")
         return state
 

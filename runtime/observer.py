@@ -35,6 +35,7 @@ class Observer:
         self._log = self._open_log(settings, say)
         self._tracer = self._open_tracer(settings, about)
         self._knows_slots = False
+        self.shows_page = settings.page and settings.static_folder is None
 
     def _open_log(self, settings: ServerSettings, say: Callable[[str], None]) -> AccessLog | None:
         if settings.access_log is None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SPARE_THREADS = 4
 """Threads kept beyond one a core, for health checks and the page, as in llama-server."""
 
+OPEN_FILES = 16_384
+"""Files and connections that a server may have open."""
+
 
 class Server:
     """A WSGI app on its listening sockets."""
@@ -112,12 +115,25 @@ def open_server(
     listeners: list[Listener] | None = None,
 ) -> Server:
     """Bind, where ``listeners`` were not bound before, and make the server; nothing is served before `Server.start`."""
+    raise_file_limit()
     bound = listeners or bind_sockets(settings.hosts, port, fixed=fixed, reuse_port=settings.reuse_port)
     try:
         return Server(app, bound, settings)
     except InputError:
         close_all(bound)
         raise
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: each client is one, and many systems begin with 1,024."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def tls_context(settings: ServerSettings) -> ssl.SSLContext:

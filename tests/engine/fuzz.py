@@ -2,8 +2,8 @@
 
     python tests/engine/fuzz.py NATIVE_DIR MODEL.gguf COUNT [SEED]
 
-Schemathesis makes the requests from what the server says of itself at /openapi.json: as described, and not. Each that has
-a body is sent `CHANGED` times more with bytes of its body changed, cut, doubled or replaced by what parsers stumble over.
+Schemathesis makes the requests from what the server says of itself at /openapi.json: as described, and not. Each that
+has a body is sent `CHANGED` times more with bytes of its body cut, doubled or replaced by what parsers stumble over.
 Prints JSON: how many there were, of which status, and what went wrong: an answer of 500 or more, none within `PATIENCE`
 seconds. A crash of native code shows as the end of this process.
 """
@@ -37,8 +37,8 @@ from werkzeug.test import Client
 PATIENCE = 60.0
 CHANGED = 9
 STUMBLES = (
-    b"null", b"-1", b"1e308", b"99999999999999999999", b"0.1", b"[", b"{", b'"', b"\\u0000", b"\\ud800", b"\xff", b"[[[[[[[",
-    b'"grammar":"root ::= (", ', b'"stream":true,', b'"n":2147483648,', b'"tools":[{}],', b"true", b'""', b"\\",
+    b"null", b"-1", b"1e308", b"99999999999999999999", b"0.1", b"[", b"{", b'"', b"\\u0000", b"\\ud800", b"\xff",
+    b"[[[[[[[", b'"grammar":"root ::= (", ', b'"stream":true,', b'"n":2147483648,', b'"tools":[{}],', b"true", b'""', b"\\",
 )
 TOKENS = 8
 NOT_STARTED_WITH = 501
