@@ -38,7 +38,7 @@ PATIENCE = 60.0
 CHANGED = 9
 STUMBLES = (
     b"null", b"-1", b"1e308", b"99999999999999999999", b"0.1", b"[", b"{", b'"', b"\\u0000", b"\\ud800", b"\xff",
-    b"[[[[[[[", b'"grammar":"root ::= (", ', b'"stream":true,', b'"n":2147483648,', b'"tools":[{}],', b"true", b'""', b"\\",
+    b"[[[[[[[", b'"grammar":"root ::= (", ', b'"stream":true,', b'"n":2147483648,', b'"tools":[{}],', b"true", b'""',
 )
 TOKENS = 8
 NOT_STARTED_WITH = 501

@@ -41,7 +41,7 @@ def test_every_name_exists(path: Path) -> None:
     assert len(named) > 5
     ours = {name for name in named if not name.startswith("llamacpp:")}
     assert ours - given() == set()
-    assert {name for name in named - ours} - llama_cpps() == set()
+    assert named - ours - llama_cpps() == set()
 
 
 def test_the_dashboard_is_whole() -> None:
