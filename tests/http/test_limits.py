@@ -378,3 +378,16 @@ def test_a_core_stuck_in_a_grammar_is_ended(answers: bool) -> None:
     watch.finish()
     assert bool(said) is not answers
     assert engine.inner.requests, "it was not asked"
+
+
+def test_a_clock_that_jumps(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are kept, and limits count, by a clock that does not."""
+    real, names = time.time, []
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        for jump in (0, 86_400, -86_400):
+            monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
+            time.sleep(1.2)  # idle connections are looked at twice
+            connection.request("POST", "/completion", b"{}")
+            assert connection.getresponse().read()
+            names.append(connection.sock.getsockname())
+    assert len(set(names)) == 1, "the connection was closed"
