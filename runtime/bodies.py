@@ -25,6 +25,9 @@ else:
 MAX_DEPTH = 100
 """Brackets in brackets; a JSON schema of a person has a dozen."""
 
+MAX_NUMBER = 2.0**64
+
+_EMBEDDING = frozenset({"/embedding", "/embeddings"})
 _TOKEN_FIELDS = ("n_predict", "max_tokens", "max_completion_tokens", "max_output_tokens")
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -53,12 +56,36 @@ def check(path: str, body: bytes, max_tokens: int = 0) -> Checked:
         raise BadBodyError(f"The JSON has more than {MAX_DEPTH} brackets within brackets: flatten it.")
     found = _parse(body)
     if isinstance(found, dict):
+        _check_fields(path.removeprefix("/v1"), found)
         constrained = grammar_bounds.check(found)
         limited = _limit(found, max_tokens) if max_tokens else None
         return Checked(body if limited is None else to_json(limited), constrained)
     if path not in _LISTS or not isinstance(found, list):
         raise BadBodyError("The body is no JSON object.")
     return Checked(body)
+
+
+def _check_fields(path: str, found: dict[str, Any]) -> None:
+    """What llama.cpp itself would not refuse but fail at: numbers of sampling that its floats do not hold, and what is
+    no input of an embedding."""
+    for name, value in found.items():
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            raise BadBodyError(f"The number of {name[:40]} is out of all proportion: give it one that is not.")
+    if path not in _EMBEDDING:
+        return
+    given = found.get("input", found.get("content"))
+    if given is not None and not _is_input(given) and not (isinstance(given, list) and all(map(_is_input, given))):
+        raise BadBodyError("The input is no text, no list of tokens and no list of these: send it as one.")
+    if not isinstance(found.get("encoding_format", ""), str):
+        raise BadBodyError("encoding_format is no text: give it float or base64.")
+
+
+def _is_input(given: object) -> bool:
+    """Is it a text, or a list of tokens and texts?"""
+    if isinstance(given, dict):
+        return isinstance(given.get("prompt_string"), str)
+    parts = given if isinstance(given, list) else [given]
+    return all(isinstance(part, str) or (isinstance(part, int) and not isinstance(part, bool)) for part in parts)
 
 
 def depth(body: bytes) -> int:

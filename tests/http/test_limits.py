@@ -276,6 +276,25 @@ def test_bodies_that_do(body: bytes) -> None:
     assert bodies.check("/completion", body).body is body
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/embedding", {"content": [{"a": 1}]}, "The input is no text"),
+        ("/v1/embeddings", {"input": [[1, None]]}, "The input is no text"),
+        ("/v1/embeddings", {"input": "x", "encoding_format": None}, "encoding_format is no text"),
+        ("/completion", {"prompt": "x", "frequency_penalty": -1e308}, "frequency_penalty is out of all proportion"),
+    ],
+)
+def test_fields_that_the_core_fails_at(path: str, body: object, said: str) -> None:
+    with pytest.raises(BadBodyError, match=said):
+        bodies.check(path, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("given", ["x", 5, [1, 2], ["a", "b"], [[1, 2], [3, "x"]], {"prompt_string": "x"}])
+def test_inputs_of_embeddings(given: object) -> None:
+    assert bodies.check("/v1/embeddings", json.dumps({"input": given}).encode())
+
+
 def test_depth_counts_brackets_outside_of_texts() -> None:
     many = b"[" * 101
     assert bodies.depth(many) == 101
