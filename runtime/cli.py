@@ -79,7 +79,8 @@ def main(
     mode = settings.PAGE
     try:
         mode = settings.mode_of(options.parse(words))
-        return _MODES[mode](Command(words, dict(os.environ) if environ is None else environ, out or sys.stdout, start))
+        known = _environment() if environ is None else environ
+        return _MODES[mode](Command(words, known, out or sys.stdout, start))
     except SolofileError as error:
         console.say(str(error))
         return error.exit_code
@@ -89,6 +90,14 @@ def main(
         return 0 if mode in settings.SERVING else end.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _environment() -> dict[str, str]:
+    """The environment of now, without keys from here on: children get none of them."""
+    known = dict(os.environ)
+    for name in ("SOLOFILE_API_KEY", settings.GIVEN_KEYS):
+        os.environ.pop(name, None)
+    return known
 
 
 def _serve(command: Command) -> int:

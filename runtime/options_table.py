@@ -281,14 +281,21 @@ BUNDLE_FLAGS = """
 --calibrate / --no-calibrate
 --local-copy / --no-local-copy
 --history / --no-history
+--no-auth
 """
 
 BUNDLE_INTEGERS = """
 --gpu-timeout
+--queue
+--max-tokens
+--max-body-mb
+--access-log-mb
 """
 
 BUNDLE_NUMBERS = """
 --idle-exit
+--max-seconds
+--drain-seconds
 """
 
 BUNDLE_TEXTS = """
@@ -301,6 +308,8 @@ BUNDLE_TEXTS = """
 --kernel
 --gpu
 --allow-origin
+--access-log
+--otlp-endpoint
 """
 
 # --- refused: (why, what to do instead), the flags, the options that take one value

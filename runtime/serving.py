@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from solofile.runtime import access
 from solofile.runtime.boot import RESUME
 from solofile.runtime.confining import Front
 from solofile.runtime.control import Control
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
+    from solofile.runtime.observer import Observer
     from solofile.runtime.serve import Server
     from solofile.runtime.several import Several
 
@@ -43,7 +44,7 @@ class Host:
         if launch.server is None:
             raise ValueError(f"the mode {launch.mode} opens no port")
         self.launch, self.bundle, self.environ, self.show, self.say = launch, bundle, environ, show, say
-        self.settings = with_key_files(launch.server, launch.api_key_files)
+        self.settings = access.checked(access.with_key_files(launch.server, launch.api_key_files))
         self._cache = cache
         self._words = words
         self._place: Place | None = None
@@ -201,9 +202,10 @@ class Host:
         control = self._control(secret)
         idle = self._idle_seconds()
         about, several = self._about(kernel, hardware, idle), self._several()
+        observer = self._observer(engine, about)
         door = Door(
             engine.state,
-            lambda: _make_app(engine, self.settings, about, control, several),
+            lambda: _make_app(engine, self.settings, about, control, several, observer),
             prefix=self.settings.api_prefix,
         )
         server = open_server(door, self.settings, listeners=listeners)
@@ -214,7 +216,10 @@ class Host:
         if self.launch.browser and not self.resumed and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say, settled, seen=self.resumed)
+        life = Life(
+            server, engine, control, idle, self.say, settled, seen=self.resumed, observer=observer,
+            drain=self.settings.drain_seconds,
+        )  # fmt: skip
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
         if control.next_model:
@@ -265,6 +270,11 @@ class Host:
         running = next(model.name for model in models if model.path == self.launch.model)
         return Several(tuple(model.name for model in models), running, frozenset(aliases))
 
+    def _observer(self, engine: Engine, about: About) -> Observer:
+        from solofile.runtime.observer import Observer
+
+        return Observer(engine, self.settings, about, self.say)
+
     def _settle(self, started: Started) -> None:
         lacks = started.seal()
         if lacks:
@@ -300,10 +310,8 @@ class Host:
             )
         for url in server.urls:
             self.show(f"{self.title} is at {url}")
-        if not self.settings.loopback and not self.settings.api_keys:
-            self.say(
-                "Whoever reaches this port may use it: give --api-key a key, or leave --host out for this machine only."
-            )
+        if not self.settings.loopback and not self.settings.locked:
+            self.say("Whoever reaches this port may use it, as --no-auth says.")
 
     def _open_browser(self, url: str, *, wait: bool = False) -> None:
         if not self.launch.browser:
@@ -316,19 +324,10 @@ class Host:
             show(url, self.environ, self.say)
 
 
-def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:
-    """Add the keys of --api-key-file."""
-    if not files:
-        return settings
-    from solofile.runtime.auth import read_api_keys
-
-    keys = [*settings.api_keys, *(key for name in files for key in read_api_keys(Path(name)))]
-    return dataclasses.replace(settings, api_keys=tuple(keys))
-
-
 def _make_app(
-    engine: Engine, settings: ServerSettings, about: About, control: Control, several: Several | None
-) -> WSGIApp:
+    engine: Engine, settings: ServerSettings, about: About, control: Control, several: Several | None,
+    observer: Observer,
+) -> WSGIApp:  # fmt: skip
     from solofile.runtime.app import create_app
 
-    return create_app(engine, settings, about, control, several)
+    return create_app(engine, settings, about, control, several, observer)

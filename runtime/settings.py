@@ -38,6 +38,7 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--use", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
+                        "--no-auth", "--access-log", "--otlp-endpoint",
                         "--compare", "--calibrate", "--local-copy", "--no-sandbox", "--require-signature",
                         "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
@@ -49,6 +50,8 @@ NO_SANDBOX = (
 )
 GPU_TIMEOUT = 60
 IDLE_EXIT = 10.0
+GIVEN_KEYS = "SOLOFILE_GIVEN_KEYS"
+"""The keys that the launcher took from the command line (server_options.py)."""
 
 
 class Launch(NamedTuple):
@@ -140,7 +143,7 @@ def resolve(
         log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
         port=_port(texts),
         port_given=_gives(given, "--port"),
-        server=_server(merged, environ) if mode in SERVING else None,
+        server=_server(merged, environ, mode),
         sandbox=_sandbox(keys),
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
     )
@@ -243,46 +246,12 @@ def _port(texts: Mapping[str, str]) -> int:
     return port
 
 
-def _server(merged: Sequence[Given], environ: Mapping[str, str]) -> ServerSettings:
-    from pathlib import Path
+def _server(merged: Sequence[Given], environ: Mapping[str, str], mode: str) -> ServerSettings | None:
+    if mode not in SERVING:
+        return None
+    from solofile.runtime import server_options
 
-    from solofile.runtime.server_settings import ServerSettings
-
-    texts = {one.option.key: one.values[-1] for one in merged if one.values}
-    flags = {one.option.key: not one.negated for one in merged if not one.values}
-    keys = [key for one in merged if one.option.key == "--api-key" for key in _listed(one.values[0])]
-    file_given = any(one.option.key == "--api-key-file" for one in merged)
-    if not keys and not file_given:
-        keys = _listed(environ.get("SOLOFILE_API_KEY", ""))
-    origins = _listed(texts.get("--cors-origins", ""))
-    origins += [one.values[0] for one in merged if one.option.key == "--allow-origin"]
-    cert, key, folder = (texts.get(name) for name in ("--ssl-cert-file", "--ssl-key-file", "--path"))
-    usual = ServerSettings()
-    return ServerSettings(
-        hosts=tuple(_listed(texts["--host"])) if "--host" in texts else usual.hosts,
-        api_keys=tuple(keys),
-        allow_origins=tuple(origins),
-        cors_methods=texts.get("--cors-methods", usual.cors_methods),
-        cors_headers=texts.get("--cors-headers", usual.cors_headers),
-        cors_credentials=flags.get("--cors-credentials", usual.cors_credentials),
-        api_prefix=texts.get("--api-prefix", usual.api_prefix),
-        timeout=int(texts.get("-to", usual.timeout)),
-        threads=int(texts.get("--threads-http", usual.threads)),
-        reuse_port=flags.get("--reuse-port", usual.reuse_port),
-        ssl_cert_file=Path(cert) if cert is not None else None,
-        ssl_key_file=Path(key) if key is not None else None,
-        page=flags.get("--ui", usual.page),
-        static_folder=Path(folder) if folder is not None else None,
-    )
-
-
-def _listed(text: str) -> list[str]:
-    """The parts of a list with commas; a part that holds a comma stands in double quotes, as llama.cpp has it."""
-    if '"' not in text:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    import csv
-
-    return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
+    return server_options.settings(merged, environ, page=mode == PAGE)
 
 
 def shortfall(lacks: Sequence[str]) -> str:
@@ -316,6 +285,8 @@ def core_arguments(launch: Launch, manifest: Manifest, path: KernelPath, memory:
     if launch.mode == PROMPT and "--warmup" not in options_given:
         defaults += ["--no-warmup"]
     fits = path.context or fits_easily(model, context, memory)
+    if launch.mode in SERVING and "--metrics" not in options_given:
+        defaults += ["--metrics"]  # /metrics passes them on
     if "-fit" not in options_given and path.gpu_layers != "auto" and fits:
         defaults += ["--fit", "off"]
     return tuple(defaults)
