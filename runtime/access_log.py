@@ -12,17 +12,16 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from solofile.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from solofile.runtime.rotating_file import OutsideFile, RotatingFile
     from solofile.runtime.visit import Visit
 
 KEPT = 5
@@ -39,11 +38,11 @@ class AccessLog:
         self, path: Path, limit: int, say: Callable[[str], None], failed: Callable[[], None], kept: int = KEPT
     ) -> None:
         """Open ``path``; `InputError` where that cannot be. ``failed`` counts a line that was lost."""
-        self._path, self._limit, self._say, self._failed, self._kept = path, limit, say, failed, kept
+        self._path, self._say, self._failed = path, say, failed
         self._lock = threading.Lock()
         self._said = float("-inf")
         try:
-            self._file: IO[bytes] | None = self._open()
+            self._file = _open(path, limit, kept, self._lost)
         except OSError as error:
             raise InputError(
                 f"{path} cannot be written ({error.strerror}): give --access-log a file in a folder of yours."
@@ -54,52 +53,14 @@ class AccessLog:
         line = json.dumps(entry(visit), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
         with self._lock:
             try:
-                self._ready(len(line)).write(line)
+                self._file.write(line)
             except OSError as error:
                 self._lost(error)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
-
-    def _open(self) -> IO[bytes]:
-        # Not buffered: a line is one write, so nothing is lost with the process. Others on the machine may not read it.
-        return os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "ab", buffering=0)
-
-    def _ready(self, size: int) -> IO[bytes]:
-        file = self._file
-        if file is not None and self._is_elsewhere(file):
-            file.close()
-            file = self._file = None
-        if file is not None and self._is_full(file, size):
-            file.close()
-            self._file = None
-            self._rotate()
-            file = None
-        if file is None:
-            file = self._file = self._open()
-        return file
-
-    def _is_elsewhere(self, file: IO[bytes]) -> bool:
-        here = os.fstat(file.fileno())
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            return True
-        return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
-
-    def _is_full(self, file: IO[bytes], size: int) -> bool:
-        before = os.fstat(file.fileno()).st_size
-        return before > 0 and before + size > self._limit
-
-    def _rotate(self) -> None:
-        names = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, self._kept + 1))]
-        for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
-            with suppress(FileNotFoundError):
-                newer.replace(older)
+            self._file.close()
 
     def _lost(self, error: OSError) -> None:
         self._failed()
@@ -107,6 +68,14 @@ class AccessLog:
         if now - self._said > SAY_AGAIN:
             self._said = now
             self._say(f"The access log {self._path} cannot be written ({error.strerror}): lines are lost.")
+
+
+def _open(path: Path, limit: int, kept: int, lost: Callable[[OSError], None]) -> RotatingFile | OutsideFile:
+    """Within the sandbox no file of the user's can be made or renamed: then the process outside writes it."""
+    from solofile.runtime import errands, rotating_file
+
+    errand = errands.running()
+    return rotating_file.RotatingFile(path, limit, kept) if errand is None else rotating_file.OutsideFile(errand, lost)
 
 
 def entry(visit: Visit) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def confine(launch: Launch, selected: Selection, environ: Mapping[str, str], fro
     if hasattr(os, "fork"):
         from solofile.runtime import errand_runner, errands
 
-        scope = errand_runner.Scope(ground.place.cache, environ, ground, front.pages, front.paths)
+        scope = errand_runner.Scope(ground.place.cache, environ, ground, front.pages, front.paths, launch.server)
         errands.use(errand_runner.fork(scope, front.listening))
     return sandbox.enter(needs)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from solofile.runtime.selection import Ground
+    from solofile.runtime.server_settings import ServerSettings
 else:
     from solofile.runtime.record import NamedTuple
 
@@ -41,7 +42,8 @@ Job = Mapping[str, Any]
 class Scope(NamedTuple):
     """What may be asked for: ``ground`` is this start's, ``pages`` its addresses, ``sockets`` its Unix sockets.
 
-    ``environ`` is the one for a browser. ``ground`` is None in a process that measures nothing.
+    ``environ`` is the one for a browser. ``ground`` is None in a process that measures nothing. ``server`` names the
+    access log and the collector of traces.
     """
 
     cache: Path
@@ -49,6 +51,7 @@ class Scope(NamedTuple):
     ground: Ground | None = None
     pages: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()
+    server: ServerSettings | None = None
 
 
 def fork(scope: Scope, close: Iterable[socket.socket] = ()) -> Errands | None:
@@ -104,6 +107,9 @@ def serve(way: socket.socket, scope: Scope) -> None:
 
 def _run(name: str, receiving: int, sending: int, scope: Scope) -> None:
     with os.fdopen(sending, "wb") as out, os.fdopen(receiving, "rb") as pipe:
+        if name == errands.LOG:
+            _log(scope, pipe, out)
+            return
         try:
             job = json.loads(pipe.readline(LINE_LIMIT))
             answer = _ERRANDS[name](scope, job, pipe, lambda: _is_gone(sending))
@@ -163,6 +169,21 @@ def _prune(scope: Scope, job: Job, _: IO[bytes], __: Gone) -> dict[str, Any]:
     return {"removed": len(cache.prune(scope.cache, frozenset(job["keep"])))}
 
 
+def _log(scope: Scope, lines: IO[bytes], out: IO[bytes]) -> None:
+    from solofile.runtime import access_log, rotating_file
+
+    if scope.server is not None and scope.server.access_log is not None:
+        rotating_file.serve(scope.server.access_log, scope.server.access_log_bytes, access_log.KEPT, lines, out)
+
+
+def _trace(scope: Scope, _: Job, pipe: IO[bytes], __: Gone) -> dict[str, Any]:
+    from solofile.runtime import tracing
+
+    if scope.server is None or not scope.server.otlp_endpoint:
+        raise ValueError("no collector was named")
+    return {"sent": tracing.Endpoint(scope.server.otlp_endpoint).post(pipe.read(_MOST_BYTES))}
+
+
 def _unlink(scope: Scope, job: Job, _: IO[bytes], __: Gone) -> dict[str, Any]:
     if job["path"] not in scope.sockets:
         raise ValueError("that is no socket of this start")
@@ -176,6 +197,7 @@ _ERRANDS: Mapping[str, Callable[[Scope, Job, IO[bytes], Gone], dict[str, Any]]] 
     errands.SHOW: _show,
     errands.PRUNE: _prune,
     errands.UNLINK: _unlink,
+    errands.TRACE: _trace,
 }
 
-_LASTING = frozenset({errands.PRUNE})
+_LASTING = frozenset({errands.PRUNE, errands.LOG, errands.TRACE})

@@ -1,7 +1,8 @@
 """What a confined process has done outside: a fixed number of errands, by a process that was there before the sandbox.
 
 It cannot start programs itself. The other process (errand_runner.py) knows what it may be asked for and with what: to
-read a PDF in a child, to measure in a child, to show this page, to tidy up the cache, to remove its Unix socket.
+read a PDF in a child, to measure in a child, to show this page, to tidy up the cache, to remove its Unix socket, to
+write its access log, to send traces to the collector that the user named.
 
 An errand is a message with its name, and a pair of pipes that goes with it through a socket. Down the first goes a line
 of JSON and behind it data; the answer comes up the second, as JSON. Who closes that gives the errand up.
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-PDF, PROBE, SHOW, PRUNE, UNLINK = "pdf", "probe", "show", "prune", "unlink"
+PDF, PROBE, SHOW, PRUNE, UNLINK, LOG, TRACE = "pdf", "probe", "show", "prune", "unlink", "log", "trace"
 
 LINE_LIMIT = 1 << 16
 _STEP = 0.02

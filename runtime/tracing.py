@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from solofile.runtime import errands
 from solofile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +57,29 @@ class Endpoint:
                 f"--otlp-endpoint {url} is not on this machine or a private network: give it the address (no name) of "
                 "a collector there."
             )
+
+
+    def post(self, body: bytes) -> bool:
+        """Send spans: does the collector take them?"""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        try:
+            connection.request("POST", self.path, body, {"Content-Type": "application/json"})
+            return connection.getresponse().status < 300
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def _post(endpoint: Endpoint, body: bytes) -> bool:
+    """The same from within the sandbox, which lets nothing connect: there the process outside does it."""
+    errand = errands.running()
+    if errand is None:
+        return endpoint.post(body)
+    try:
+        return bool((errand.run(errands.TRACE, {}, body) or {}).get("sent"))
+    except OSError:
+        return False
 
 
 def _is_near(host: str) -> bool:
@@ -101,15 +125,8 @@ class Tracer:
             return
         scope = {"scope": {"name": "solofile"}, "spans": spans}
         body = json.dumps({"resourceSpans": [{"resource": self._resource, "scopeSpans": [scope]}]}).encode()
-        connection = http.client.HTTPConnection(self._endpoint.host, self._endpoint.port, timeout=_TIMEOUT)
-        try:
-            connection.request("POST", self._endpoint.path, body, {"Content-Type": "application/json"})
-            if connection.getresponse().status >= 300:
-                self._dropped(len(spans))
-        except (OSError, http.client.HTTPException):
+        if not _post(self._endpoint, body):
             self._dropped(len(spans))
-        finally:
-            connection.close()
 
 
 def span(visit: Visit) -> dict[str, Any]:
