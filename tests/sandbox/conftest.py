@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,9 +27,10 @@ def escape(smollm2_bundle: Path, native_dir: Path, tmp_path: Path) -> Iterator[E
     back, which shows that the attempts are none that fail by themselves."""
     with ExitStack() as stack:
         facts = surroundings(tmp_path, stack)
-        cache = tmp_path / "cache"
+        cache, bundle = tmp_path / "cache", tmp_path / "bundle.exe"
+        shutil.copy(smollm2_bundle, bundle)  # an attempt that succeeds damages it
         environment = {
-            **os.environ, "SOLOFILE_BUNDLE": str(smollm2_bundle), "SOLOFILE_CACHE_DIR": str(cache),
+            **os.environ, "SOLOFILE_BUNDLE": str(bundle), "SOLOFILE_CACHE_DIR": str(cache),
             "SOLOFILE_NATIVE_DIR": str(native_dir), "HOME": facts["home"],
         }  # fmt: skip
         cache.mkdir(mode=0o700)

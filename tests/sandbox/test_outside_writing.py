@@ -82,7 +82,8 @@ def test_what_is_in_the_pipe_is_written_when_the_program_is_gone(tmp_path: Path)
 
 
 def test_what_cannot_be_opened_is_said_at_the_start(tmp_path: Path) -> None:
-    with outside(tmp_path, access_log=tmp_path / "none" / "a.log"), pytest.raises(InputError, match="give --access-log"):
+    missing = tmp_path / "none" / "a.log"
+    with outside(tmp_path, access_log=missing), pytest.raises(InputError, match="give --access-log"):
         AccessLog(tmp_path / "a.log", 1 << 20, pytest.fail, lambda: None)
     with outside(tmp_path) as made, pytest.raises(BrokenPipeError):  # the user named none
         OutsideFile(made, pytest.fail)
