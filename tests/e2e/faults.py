@@ -106,3 +106,21 @@ def left_behind(cache: Path, seen: Path | None = None) -> list[str]:
     """
     names = [str(path) for path in (seen or cache).rglob("*") if path.name.startswith((".tmp", "core", "crash-"))]
     return processes(cache) + names
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, whichever of its threads did."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(one) for one in (task / "children").read_text().split()]
+    return found
+
+
+def threads(pid: int) -> list[dict[str, str]]:
+    """What the kernel says of each thread of a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (line.partition(":") for line in (task / "status").read_text().splitlines())
+        fields = {name: value.strip() for name, _, value in lines}
+        found.append({name: fields[name] for name in ("NoNewPrivs", "Seccomp")})
+    return found
