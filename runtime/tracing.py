@@ -1,8 +1,8 @@
 """OpenTelemetry traces over OTLP/HTTP in JSON, to a collector on this machine or its network that the user names.
 
 One span for each request that the model answers, with an event at its first token; a client's ``traceparent`` (W3C
-Trace Context) makes it a part of the client's trace. OpenTelemetry's own SDK with its exporter is 4 MB and a quarter of
-a second of imports; what is sent here is specified in opentelemetry-proto (trace.proto, in its JSON mapping).
+Trace Context) makes it a part of the client's trace. OpenTelemetry's own SDK with its exporter (1.45) is 16 packages of
+9 MB and 0.13 s of imports; what is sent here is specified in opentelemetry-proto (trace.proto, in its JSON mapping).
 
 A thread sends what has come together every few seconds. A collector that does not answer loses spans, never requests.
 """
