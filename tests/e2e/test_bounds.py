@@ -278,7 +278,7 @@ def test_a_grammar_that_explodes(start: Callable[..., Running]) -> None:
 
 def test_sigterm_lets_answers_come_to_their_end(start: Callable[..., Running]) -> None:
     running = start("-np", "1", "--drain-seconds", "60")
-    thread, ends = reader(running, {**STORY, "n_predict": 60})
+    thread, ends = reader(running, {**STORY, "n_predict": 300})
     time.sleep(0.5)
     running.process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
