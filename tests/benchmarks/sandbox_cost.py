@@ -50,11 +50,11 @@ def main() -> None:
             for name, words in ways.items():
                 starts[name].append(health([bundle, "--server", *words], environment))
                 answers[name].append(seconds_to_first_byte([bundle, "-p", PROMPT, "-n", "8", *words], environment))
-        with running([bundle, "--server"], environment) as one:
-            with running([bundle, "--server", "--no-sandbox"], environment) as other:
-                for _ in range(options.n):
-                    speeds["with"].append(tokens_a_second(one))
-                    speeds["without"].append(tokens_a_second(other))
+        servers = [running([bundle, "--server", *words], environment) for words in ways.values()]
+        with servers[0] as one, servers[1] as other:
+            for _ in range(options.n):
+                speeds["with"].append(tokens_a_second(one))
+                speeds["without"].append(tokens_a_second(other))
     for label, found in (("/health ok, s", starts), ("first text of -p, s", answers), ("tokens/s", speeds)):
         for name, values in found.items():
             print(f"{label:22} {name:8} {Sample(tuple(values))}")

@@ -133,6 +133,46 @@ def test_a_client_that_goes_frees_its_slot(bounded: Running) -> None:
     works(bounded)
 
 
+def test_who_waits_for_a_whole_answer_and_goes_frees_its_slot(bounded: Running) -> None:
+    """Within 200 ms too, while others are answered: they keep the core busy, and do not hide that it is not wanted."""
+
+    def busy() -> int:
+        return sum(bool(slot["is_processing"]) for slot in bounded.json("GET", "/slots"))
+
+    def wait(count: int) -> float:
+        begun = time.monotonic()
+        while busy() != count:
+            assert time.monotonic() - begun < 30
+            time.sleep(0.005)
+        return time.monotonic() - begun
+
+    late = []
+    for _ in range(5):
+        other = http.client.HTTPConnection("127.0.0.1", bounded.port, timeout=30)
+        other.request("POST", "/completion", json.dumps(STORY))
+        sock, stream = other.sock, other.getresponse()
+        assert stream.readline()
+        reading = threading.Thread(target=lambda stream=stream: list(lines_of(stream)), daemon=True)
+        reading.start()
+        connection = http.client.HTTPConnection("127.0.0.1", bounded.port, timeout=30)
+        connection.request("POST", "/completion", json.dumps({**STORY, "stream": False}))
+        wait(2)
+        time.sleep(0.3)
+        connection.close()
+        late.append(wait(1))
+        sock.shutdown(socket.SHUT_RDWR)
+        reading.join(10)
+        wait(0)
+    assert min(late) < 0.2, late
+    works(bounded)
+
+
+def lines_of(stream: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Until it is cut."""
+    with suppress(OSError, http.client.HTTPException, ValueError):
+        yield from stream
+
+
 def test_stop_and_go(bounded: Running) -> None:
     """SIGSTOP and SIGCONT: the answer under way goes on."""
     pieces: list[bytes] = []
