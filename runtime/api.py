@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from solofile.runtime import slim  # noqa: F401 - first, it makes the next imports cheap
 
 # isort: split
-from flask import Blueprint, Response, request
-from solofile.runtime import client_words, engine_api
-from solofile.runtime.http_errors import JSON_TYPE, WATCH_KEY, disabled_body, error_body
+from flask import Blueprint, Response, g, request
+from solofile.runtime import bodies, client_words, engine_api
+from solofile.runtime.admission import Refusal
+from solofile.runtime.answering import Answering
+from solofile.runtime.http_errors import JSON_TYPE, disabled_body, error_body
 
 if TYPE_CHECKING:
-    from solofile.runtime.engine_api import Call, Engine
+    from solofile.runtime.engine_api import Engine
+    from solofile.runtime.observer import Observer
     from solofile.runtime.server_settings import ServerSettings
     from solofile.runtime.several import Several
+    from solofile.runtime.visit import Visit
 
 _CHAT = ("/chat/completions", "/v1/chat/completions")
 
 ROUTES: tuple[tuple[str, str], ...] = (
-    ("GET", "/metrics"),
     ("GET", "/props"),
     ("POST", "/props"),
     ("GET", "/models"),
@@ -60,7 +62,12 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("POST", "/v1/streams/lookup"),
     ("DELETE", "/v1/stream"),
 )
-"""Method and path pattern, as `server.cpp` registers them for one model; health is answered by `health.py`."""
+"""Method and path pattern, as `server.cpp` registers them for one model; health is answered by `health.py`, metrics
+by `observe_api.py`."""
+
+WITHOUT_SLOT = ("/props", "/models", "/tokenize", "/detokenize", "/apply-template", "/slots", "/lora-adapters",
+                "/stream", "/input_tokens", "/count_tokens", "/control", "/streams/lookup")  # fmt: skip
+"""How the paths end (but for a parameter) that the model need not compute for: they are not queued."""
 
 DISABLED: tuple[str, ...] = ("/cors-proxy", "/tools")
 """Features of llama-server that a bundle does not have, for GET and POST."""
@@ -71,18 +78,35 @@ _SECRET_FIELDS = frozenset({"authorization", "x-api-key", "cookie"})
 _LISTS = frozenset({"/models", "/v1/models"})
 
 
-def make_blueprint(engine: Engine, settings: ServerSettings, several: Several | None = None) -> Blueprint:
+def generates(path: str) -> bool:
+    """Does an answer of this route need a slot of the model?"""
+    return not path.replace("/:id_slot", "").endswith(WITHOUT_SLOT)
+
+
+def make_blueprint(
+    engine: Engine, settings: ServerSettings, observer: Observer, several: Several | None = None
+) -> Blueprint:
     """Every route of llama-server; with ``several`` models requests may name one, as for its router."""
     group = Blueprint("api", __name__, url_prefix=settings.api_prefix or None)
+    computed = {settings.api_prefix + path for _, path in ROUTES if generates(path)}
 
     def forward(**_values: str) -> Response:
-        asked = to_engine(len(settings.api_prefix))
-        if several is None:
-            return answer(engine.call(asked))
-        if asked.method == "POST" and (refusal := several.asked(asked.path, asked.body)):
+        visit: Visit = g.visit
+        if request.path in computed:
+            entered = observer.admission.enter(visit.key)
+            if isinstance(entered, Refusal):
+                return refused(visit, entered)
+            visit.ticket, visit.generates = entered, True
+        asked, constrained = to_engine(len(settings.api_prefix), settings.max_tokens if visit.generates else 0)
+        if several is not None and asked.method == "POST" and (refusal := several.asked(asked.path, asked.body)):
             return Response(error_body(400, refusal), 400, content_type=JSON_TYPE)
-        response = answer(engine.call(asked))
-        if asked.path in _LISTS and response.status_code == 200:
+        with ExitStack() as stack:
+            if constrained and visit.generates and observer.stuck is not None:
+                observer.stuck.begin()
+                stack.callback(observer.stuck.finish)
+            limit = settings.max_seconds if visit.generates else 0.0
+            response = Answering(engine, asked, visit, observer, limit).response(stack)
+        if several is not None and asked.path in _LISTS and response.status_code == 200:
             response.set_data(several.listed(response.get_data()))
         return response
 
@@ -97,11 +121,23 @@ def make_blueprint(engine: Engine, settings: ServerSettings, several: Several | 
     return group
 
 
-def to_engine(prefix_length: int) -> engine_api.Request:
-    """The current request as the engine wants it; what proves who the client is stays here."""
+def refused(visit: Visit, refusal: Refusal) -> Response:
+    """The answer to who is not let in."""
+    visit.refused = refusal.reason
+    fields = {"Retry-After": str(refusal.retry_after)}
+    return Response(error_body(refusal.status, refusal.message), refusal.status, fields, content_type=JSON_TYPE)
+
+
+def to_engine(prefix_length: int, max_tokens: int = 0) -> tuple[engine_api.Request, bool]:
+    """The current request as the engine wants it, and whether its answer is held to a grammar.
+
+    What proves who the client is stays here. `BadBodyError` where the body would be no use to the engine.
+    """
     body, files = read_body()
-    path = request.path[prefix_length:]
-    return engine_api.Request(
+    path, constrained = request.path[prefix_length:], False
+    if request.method == "POST":
+        body, constrained = bodies.check(path, body, max_tokens)
+    asked = engine_api.Request(
         method="GET" if request.method == "HEAD" else request.method,
         path=path,
         query=request.query_string.decode("latin-1"),
@@ -109,6 +145,7 @@ def to_engine(prefix_length: int) -> engine_api.Request:
         body=client_words.translated(path, body),
         files=files,
     )
+    return asked, constrained
 
 
 def read_body() -> tuple[bytes, dict[str, engine_api.Upload]]:
@@ -121,51 +158,3 @@ def read_body() -> tuple[bytes, dict[str, engine_api.Upload]]:
         for name, file in request.files.items(multi=True)
     }
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass"), files
-
-
-def answer(call: Call) -> Response:
-    """Run ``call`` and pass its answer on; from here to the last chunk a client that goes away cancels it."""
-    with ExitStack() as stack:
-        if (watch := request.environ.get(WATCH_KEY)) is not None:
-            stack.enter_context(watch(call.cancel))
-        result = call.run()
-        body = Body(call, result, stack.pop_all())
-    fields = list(result.headers)
-    if is_streamed(fields):
-        fields.append(("X-Accel-Buffering", "no"))  # as llama-server: a proxy in between must not collect the chunks
-        return Response(body, result.status, fields, direct_passthrough=True)
-    with closing(body):
-        return Response(b"".join(body), result.status, fields)
-
-
-def is_streamed(fields: list[tuple[str, str]]) -> bool:
-    """Whether an answer comes in chunks; llama.cpp streams server-sent events and nothing else."""
-    return any(name.lower() == "content-type" and value.startswith("text/event-stream") for name, value in fields)
-
-
-class Body:
-    """The chunks of an answer. Closed before the last one, it cancels the call.
-
-    Not a generator: one that was never started would not notice that it is closed.
-    """
-
-    def __init__(self, call: Call, result: engine_api.Response, watch: ExitStack) -> None:
-        """Pass on ``result`` of ``call``; ``watch`` ends with it."""
-        self._call = call
-        self._result = result
-        self._watch = watch
-        self._ended = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Chunk after chunk, empty ones left out: they would end a chunked body."""
-        for chunk in self._result:
-            if chunk:
-                yield chunk
-        self._ended = True
-
-    def close(self) -> None:
-        """Free what the answer holds; may be called again."""
-        self._watch.close()
-        if not self._ended:
-            self._call.cancel()
-        self._result.close()

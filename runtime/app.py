@@ -1,7 +1,8 @@
 """The Flask app: llama-server's API in front of an engine, and the page.
 
-One Blueprint a group of routes: `health.py`, `api.py`, `page.py`. What every request goes through is here, in
-llama-server's order: who asks (`guard.py`), then whether the model is there, then the key (`auth.py`).
+One Blueprint a group of routes: `health.py`, `api.py`, `page.py`, … What every request goes through is here, in
+llama-server's order: who asks (`guard.py`), then whether the model is there, then the key (`auth.py`). And every
+request is seen to begin and to end (`observer.py`), whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from solofile.runtime import slim  # noqa: F401 - first, it makes the next impor
 
 # isort: split
 import flask
-from flask import Flask, Response, request
-from solofile.runtime import api, health, page, page_api
+from flask import Flask, Response, g, request
+from solofile.runtime import api, health, observe_api, page, page_api
 from solofile.runtime.auth import PUBLIC_PATHS, Keys
 from solofile.runtime.control import Control
 from solofile.runtime.errors import SolofileError
@@ -28,12 +29,15 @@ from solofile.runtime.http_errors import (
     RequestTooLargeError,
     error_body,
 )
+from solofile.runtime.observer import Observer
+from solofile.runtime.visit import ID_HEADER
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 if TYPE_CHECKING:
     from solofile.runtime.engine_api import Engine
     from solofile.runtime.server_settings import About, ServerSettings
     from solofile.runtime.several import Several
+    from solofile.runtime.visit import Visit
 
 MAX_FORM_PARTS = 1024
 """Parts of a multipart form, as in llama-server."""
@@ -56,13 +60,14 @@ class App(Flask):
 
 def create_app(
     engine: Engine, settings: ServerSettings, about: About, control: Control | None = None,
-    several: Several | None = None,
+    several: Several | None = None, observer: Observer | None = None,
 ) -> Flask:  # fmt: skip
     """The app for ``engine``; it starts nothing and stops nothing, but asks ``control`` to where the page may.
 
     ``several`` is None for a bundle of one model.
     """
     control = control or Control()
+    observer = observer or Observer(engine, settings, about)
     status = health.Status(engine, about, control)
     app = App(__name__, static_folder=None, root_path=".", instance_path="/")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
@@ -71,17 +76,44 @@ def create_app(
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.register_blueprint(health.make_blueprint(engine, settings, status))
-    app.register_blueprint(api.make_blueprint(engine, settings, several))
+    app.register_blueprint(observe_api.make_blueprint(engine, settings, about, observer))
+    app.register_blueprint(api.make_blueprint(engine, settings, observer, several))
     app.register_blueprint(page_api.make_blueprint(engine, settings, about, control, status, several))
     app.register_blueprint(page.make_blueprint(settings, about.icon))
+    _watch_every_request(app, observer)
     _check_every_request(app, engine, settings)
     _answer_errors(app)
     return app
 
 
+def _watch_every_request(app: Flask, observer: Observer) -> None:
+    def begin() -> None:
+        fields = request.headers
+        client = request.environ.get("REMOTE_ADDR") or "unix"
+        visit = observer.begin(fields.get(ID_HEADER), request.method, client, fields.get("traceparent", ""))
+        visit.path, visit.route = request.path, request.url_rule.rule if request.url_rule is not None else ""
+        g.visit = visit
+
+    def finish(response: Response) -> Response:
+        visit: Visit = g.visit
+        visit.status = response.status_code
+        response.headers[ID_HEADER] = visit.id
+        if response.direct_passthrough:
+            if not visit.streamed:  # the page's events, or a file
+                observer.end(visit)
+            return response
+        visit.sent = response.calculate_content_length() or 0
+        # Called when the client has it all, or is gone.
+        response.call_on_close(lambda: observer.end(visit))
+        return response
+
+    app.before_request(begin)
+    app.after_request(finish)
+
+
 def _check_every_request(app: Flask, engine: Engine, settings: ServerSettings) -> None:
     guard = Guard(settings)
-    keys = Keys(settings.api_keys)
+    keys = Keys((*settings.api_keys, *settings.keys))
     shown = page.PAGE_PATHS if settings.page and settings.static_folder is None else frozenset({"/", "/sw.js"})
     without_model = frozenset(settings.api_prefix + path for path in page_api.WITHOUT_MODEL)
     public = frozenset(settings.api_prefix + path for path in PUBLIC_PATHS | shown) | {settings.api_prefix}
@@ -99,9 +131,11 @@ def _check_every_request(app: Flask, engine: Engine, settings: ServerSettings) -
             return None
         if request.path not in without_model and (error := health.unavailable(engine.state())) is not None:
             return Response(error, 503, content_type=JSON_TYPE)
-        if keys.opened_by(request.headers.get("Authorization", ""), request.headers.get("X-Api-Key", "")):
-            return None
-        return _error(401, BAD_KEY)
+        key = keys.find(request.headers.get("Authorization", ""), request.headers.get("X-Api-Key", ""))
+        if key is None:
+            return _error(401, BAD_KEY)
+        g.visit.key = key
+        return None
 
     def finish(response: Response) -> Response:
         fields = response.headers

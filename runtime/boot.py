@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solofile.runtime import core_words, fitting, projector, selection
+from solofile.runtime import confining, core_words, fitting, projector, selection
 from solofile.runtime.cache import MODELS
+from solofile.runtime.confining import Front
 from solofile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from solofile.runtime.kernel_path import Choice
     from solofile.runtime.localcopy import Copy
     from solofile.runtime.locks import Lock
+    from solofile.runtime.sandbox import Sandbox
     from solofile.runtime.selection import Ground, Libraries, Place, Say, Selection
     from solofile.runtime.settings import Launch
     from solofile.runtime.sharing import Team
@@ -41,6 +43,7 @@ class Started(NamedTuple):
 
     ``locks`` keep what it runs from in the cache from being removed, ``in_use`` names these folders.
     ``hardware`` is this machine in one line, ``team`` are other machines that compute a part of the model.
+    ``sandbox`` is to be sealed when the model is loaded; None without one.
     """
 
     engine: Engine
@@ -49,23 +52,33 @@ class Started(NamedTuple):
     in_use: frozenset[str] = frozenset()
     hardware: str = ""
     team: Team | None = None
+    sandbox: Sandbox | None = None
 
     @property
     def sentence(self) -> str:
         """What computes, and why."""
         return self.choice.sentence
 
+    def seal(self) -> list[str]:
+        """The model is loaded: complete the sandbox. Returns what this system does not give of it."""
+        if self.sandbox is None:
+            return []
+        self.sandbox.seal()
+        return self.sandbox.lacks
+
 
 class Decided(NamedTuple):
-    """What computes, the libraries for it, who watches the GPU among it, if there is one, and the other machines."""
+    """What computes, the libraries for it, who watches the GPU among it, if there is one, the other machines, and from
+    within what."""
 
     selection: Selection
     libraries: Libraries
     guard: Guard | None
     team: Team | None = None
+    sandbox: Sandbox | None = None
 
 
-Starter = Callable[["Launch", "Bundle", Mapping[str, str], "Say"], Started]
+Starter = Callable[["Launch", "Bundle", Mapping[str, str], "Say", Front], Started]
 
 
 def bundle_path(environ: Mapping[str, str]) -> Path:
@@ -75,15 +88,18 @@ def bundle_path(environ: Mapping[str, str]) -> Path:
     return Path(environ["SOLOFILE_BUNDLE"])
 
 
-def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) -> Started:
-    """Choose and unpack the kernels and start loading the model; returns while it loads."""
+def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say, front: Front) -> Started:
+    """Choose and unpack the kernels and start loading the model; returns while it loads.
+
+    The sandbox begins on the way, so whatever needs more than it gives has to be done before: ``front`` is what was.
+    """
     from solofile.runtime import followup
     from solofile.runtime.engine import LlamaEngine, Member
     from solofile.runtime.hardware import describe
 
     place = selection.find_place(bundle, environ)
     launch, digest, lock = projector.placed(launch, place, say)
-    selected, found, guard, team = decide(launch, place, environ, say)
+    selected, found, guard, team, sandbox = decide(launch, place, environ, say, front)
     ground, libraries = selected.ground, [library for library, _ in found]
     copy = local_copy(launch, ground, say)
     if copy is not None:
@@ -107,11 +123,11 @@ def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], say: Say) 
     in_use = frozenset({*digests, *(library.parent.name for library in libraries)})
     locks = [lock, *(lock for _, lock in found), copy.lock if copy is not None else None, team.lock if team else None]
     held = tuple(lock for lock in locks if lock is not None)
-    return Started(engine, selected.choice, held, in_use, describe(ground.machine), team)
+    return Started(engine, selected.choice, held, in_use, describe(ground.machine), team, sandbox)
 
 
-def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -> Decided:
-    """Choose the kernel path and what fits into the memory.
+def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say, front: Front | None = None) -> Decided:
+    """Choose the kernel path and what fits into the memory; with a ``front`` the sandbox begins as soon as it can.
 
     Raises InputError for a forced part that cannot work, for a model that must not be loaded, and for a worker that is
     not there or not to be trusted.
@@ -122,13 +138,15 @@ def decide(launch: Launch, place: Place, environ: Mapping[str, str], say: Say) -
 
         workers, environ = sharing.gather(launch.rpc, place, environ, say)
     selected = selection.select(selection.survey(launch, place, environ), say)
-    guard = guarded(launch, selected, say)
     found = selection.libraries(selected, say)
     libraries = [library for library, _ in found]
-    if workers is None:
-        return Decided(fitting.fitted(launch, selected, libraries, say).accepted(), found, guard)
-    selected, team = sharing.share(launch, selected, workers, libraries, say)
-    return Decided(sharing.fitted(launch, selected, team, libraries, say).accepted(), found, guard, team)
+    rpc = None if workers is None else sharing.backend(selected, say)
+    sandbox = None if front is None else confining.confine(launch, selected, environ, front)
+    guard = guarded(launch, selected, say)
+    if workers is None or rpc is None:
+        return Decided(fitting.fitted(launch, selected, libraries, say).accepted(), found, guard, None, sandbox)
+    selected, team = sharing.share(launch, selected, workers, libraries, rpc)
+    return Decided(sharing.fitted(launch, selected, team, libraries, say).accepted(), found, guard, team, sandbox)
 
 
 def guarded(launch: Launch, selected: Selection, say: Say) -> Guard | None:

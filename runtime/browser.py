@@ -42,6 +42,27 @@ def openers(platform: str = sys.platform) -> list[list[str]]:
     return [[found, *rest] for name, *rest in _OPENERS if (found := shutil.which(name))]
 
 
+def show(url: str, environ: Mapping[str, str], say: Say) -> None:
+    """Show ``url`` from within the sandbox or without one; what comes of it is found out on a thread."""
+    from solofile.runtime import errands
+
+    errand = errands.running()
+    if errand is None:
+        open_page(url, environ, say)
+        return
+
+    def work() -> None:
+        try:
+            answer = errand.run(errands.SHOW, {"url": url}) or {}
+        except OSError:
+            answer = {"told": [_failure(url)]}
+        for sentence in answer.get("told", ()):
+            say(sentence)
+
+    if has_desktop(environ):
+        threading.Thread(target=work, name="solofile-browser", daemon=True).start()
+
+
 def open_page(
     url: str, environ: Mapping[str, str], say: Say, *, platform: str = sys.platform, wait: bool = False
 ) -> bool:

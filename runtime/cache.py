@@ -221,11 +221,22 @@ def prune_in_background(cache: Path, keep: Set[str]) -> None:
 
     def work() -> None:
         try:
-            prune(cache, keep)
+            tidy(cache, keep)
         except OSError:
             return
 
     threading.Thread(target=work, name="solofile-prune", daemon=True).start()
+
+
+def tidy(cache: Path, keep: Set[str]) -> None:
+    """Prune, or have it done by whom the sandbox leaves the right to."""
+    from solofile.runtime import errands
+
+    errand = errands.running()
+    if errand is None:
+        prune(cache, keep)
+    else:
+        errand.start(errands.PRUNE, {"keep": sorted(keep)})
 
 
 def clear(cache: Path, own: Set[int], say: Say) -> None:

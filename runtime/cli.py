@@ -8,17 +8,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from solofile.runtime import boot, console, options, selection, settings
+from solofile.runtime.confining import Front
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import SolofileError
 from solofile.runtime.shutdown import BROKEN_PIPE, INTERRUPTED, Terminated
 
 if TYPE_CHECKING:
     from solofile.runtime import memory, serving
+    from solofile.runtime.engine_api import Engine
 
 
 class Command(NamedTuple):
@@ -36,6 +39,12 @@ class Command(NamedTuple):
     def launch(self, bundle: Bundle | None = None) -> settings.Launch:
         """What to do, with the bundle's defaults if there is one."""
         return settings.resolve(self.words, bundle.manifest if bundle else None, self.environ, _room)
+
+    def begin(self, launch: settings.Launch, bundle: Bundle) -> boot.Started:
+        """Start the engine for somebody at a terminal."""
+        if not launch.sandbox:
+            console.say(settings.NO_SANDBOX)
+        return self.start(launch, bundle, self.environ, console.say, Front())
 
     @property
     def cache(self) -> Path:
@@ -70,7 +79,8 @@ def main(
     mode = settings.PAGE
     try:
         mode = settings.mode_of(options.parse(words))
-        return _MODES[mode](Command(words, dict(os.environ) if environ is None else environ, out or sys.stdout, start))
+        known = _environment() if environ is None else environ
+        return _MODES[mode](Command(words, known, out or sys.stdout, start))
     except SolofileError as error:
         console.say(str(error))
         return error.exit_code
@@ -82,31 +92,25 @@ def main(
         return INTERRUPTED
 
 
+def _environment() -> dict[str, str]:
+    """The environment of now, without keys from here on: children get none of them."""
+    known = dict(os.environ)
+    for name in ("SOLOFILE_API_KEY", settings.GIVEN_KEYS):
+        os.environ.pop(name, None)
+    return known
+
+
 def _serve(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
-    if launch.mode == settings.PAGE:
-        return _page(command, launch, bundle)
-    _say_model(launch)
-    resumed = _host(command, launch, bundle) if boot.RESUME in command.environ else None
-    try:
-        started = command.start(launch, bundle, command.environ, console.say)
-    except SolofileError as error:
-        if resumed is None or not resumed.resumed:
-            raise
-        return resumed.show_failure(error)  # who changed the model can change it back
-    console.say(started.sentence)
-    return (resumed or _host(command, launch, bundle)).run(started)
-
-
-def _page(command: Command, launch: settings.Launch, bundle: Bundle) -> int:
-    """The same for somebody who may see nothing but the page."""
     host = _host(command, launch, bundle)
     if not host.find_place(command.words):
         return 0
+    if command.start is boot.start and (ended := host.split()) is not None:
+        return ended.code
     _say_model(launch)
     try:
-        started = command.start(launch, bundle, command.environ, console.say)
+        started = host.started(command.start)
     except SolofileError as error:
         if not host.shows_failures:
             host.leave()
@@ -137,37 +141,71 @@ def _remark(launch: settings.Launch, started: boot.Started) -> None:
         console.say(sentence)
 
 
+def _settle(launch: settings.Launch, started: boot.Started) -> None:
+    """Wait for the model, and complete the sandbox. Raises EngineError for a model that cannot be loaded."""
+    from solofile.runtime.conversation import wait_ready
+
+    wait_ready(started.engine)
+    lacks = started.seal()
+    if lacks and launch.log_level:
+        console.say(settings.shortfall(lacks))
+
+
 def _chat(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
-    started = command.start(launch, bundle, command.environ, console.say)
-    _remark(launch, started)
-    from solofile.runtime import cache, chat
+    engine = _split(command, launch, bundle)
+    from solofile.runtime import chat
 
-    cache.prune_in_background(command.cache, started.in_use)
     template = settings.has_template(launch, bundle.manifest)
     title = bundle.manifest.title or bundle.manifest.name
     history = command.cache / "state" / "chat-history" if launch.history else None
     chat.start(
-        started.engine, title, launch.system_prompt, command.out, template=template, history=history,
+        engine, title, launch.system_prompt, command.out, template=template, history=history,
         greeting=bundle.manifest.greeting,
     )  # fmt: skip
     return 0
+
+
+def _split(command: Command, launch: settings.Launch, bundle: Bundle) -> Engine:
+    """The engine of a conversation: within the sandbox, while the terminal and what the user names are outside."""
+
+    def begin() -> Engine:
+        from solofile.runtime import cache
+
+        started = command.begin(launch, bundle)
+        _remark(launch, started)
+        cache.prune_in_background(command.cache, started.in_use)
+        if started.sandbox is not None:
+            threading.Thread(target=_seal_when_loaded, args=(launch, started), daemon=True).start()
+        return started.engine
+
+    if not launch.sandbox or command.start is not boot.start or not hasattr(os, "fork"):
+        return begin()
+    from solofile.runtime import engine_host
+
+    return engine_host.split(begin)
+
+
+def _seal_when_loaded(launch: settings.Launch, started: boot.Started) -> None:
+    with contextlib.suppress(SolofileError):  # a model that cannot be loaded is told to whoever asks
+        _settle(launch, started)
 
 
 def _prompt(command: Command) -> int:
     bundle = command.bundle()
     launch = command.launch(bundle)
     out = console.claim_stdout() if command.out is sys.stdout else command.out
-    started = command.start(launch, bundle, command.environ, console.say)
+    started = command.begin(launch, bundle)
     _remark(launch, started)
     from solofile.runtime import cache, oneshot
 
     question = oneshot.prompt_text(launch.prompt, oneshot.read_piped(launch.prompt, sys.stdin))
     turns = oneshot.messages(launch.system_prompt, question)
+    _settle(launch, started)
     oneshot.answer_once(started.engine, turns, out, template=settings.has_template(launch, bundle.manifest))
     with contextlib.suppress(OSError):
-        cache.prune(command.cache, started.in_use)
+        cache.tidy(command.cache, started.in_use)
     return 0
 
 
@@ -180,7 +218,8 @@ def _bench(command: Command) -> int:
     _say_model(launch)
     if launch.compare:
         return _compare(command, launch, bundle, out)
-    started = command.start(launch, bundle, command.environ, console.say)
+    started = command.begin(launch, bundle)
+    _settle(launch, started)
     facts = started.choice.report()["path"]
     plan = bench.plan_of(command.environ)
     bench.run(

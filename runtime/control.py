@@ -7,7 +7,11 @@ The main thread waits for it (serving.py); routes ask for it from theirs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from solofile.runtime.rpc_settings import Endpoint
 
 
 class Control:
@@ -19,8 +23,8 @@ class Control:
         self.can_switch = can_switch
         self.next_model = ""
         """The model that is to run after the end; empty where it is one."""
-        self.next_words: list[str] = []
-        """The command line to go on with after the end, where it is one of an engine that cannot; else empty."""
+        self.lost_worker: Endpoint | None = None
+        """The worker without which to go on after the end, since the engine cannot; else None."""
         self.secret = secret
         self.reason = ""
         self._asked = threading.Event()
@@ -49,10 +53,10 @@ class Control:
             self.next_model = model
             self.end(f"Changing to the model {model}.")
 
-    def renew(self, words: Sequence[str], reason: str) -> None:
-        """Ask for the end of an engine that computes no more, and a start with these ``words``."""
+    def renew(self, lost: Endpoint, reason: str) -> None:
+        """Ask for the end of an engine that computes no more, and a start without this worker."""
         if not self._asked.is_set():
-            self.next_words = list(words)
+            self.lost_worker = lost
             self.end(reason)
 
     def wait(self, timeout: float) -> bool:

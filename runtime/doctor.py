@@ -20,6 +20,8 @@ could not be found out is ``{"error": sentence}``:
      "bundle": {"path", "size", "name", "title", "built_by", "llama_cpp", "targets": {name: oldest system},
                 "kernels": {target: [variants]}, "gpus": {target: {backend: manifest.Gpu}}, "models": [manifest.Model],
                 "default_model", "arguments"},
+     "sandbox": {"wanted", "files", "calls": does each step hold?, "landlock": its level, 0 for none,
+                 "lacks": [why not more, or what is lost without]},
      "cache": {"path", "writable", "free", "folders": [{"path", "size", "unfinished"}], "crashes": [paths]}}
 
 Keys may be added without another format.
@@ -72,6 +74,7 @@ def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, st
     bundle = _or_error(lambda: Bundle.open(boot.bundle_path(environ)))
     if isinstance(bundle, Bundle):
         launch = resolve(bundle)
+        report["sandbox"] = _or_error(lambda: _sandbox(launch, selection.find_place(bundle, environ)))
         report["choice"] = _or_error(lambda: _choice(launch, selection.find_place(bundle, environ), environ))
         report["bundle"] = _bundle(bundle)
     else:
@@ -79,6 +82,13 @@ def examine(resolve: Callable[[Bundle | None], Launch], environ: Mapping[str, st
         report["bundle"] = bundle
     report["cache"] = _or_error(lambda: _cache(selection.cache_folder(environ)))
     return report | {"problems": list(problems(report))}
+
+
+def _sandbox(launch: Launch, place: selection.Place) -> Report:
+    """What of the sandbox a start gets here; asked for while there is one thread, as a start does."""
+    from solofile.runtime import confining, sandbox
+
+    return sandbox.report(confining.needs_of(launch, place, gpu=False), wanted=launch.sandbox)
 
 
 def _machine(environ: Mapping[str, str]) -> Hardware:
@@ -165,7 +175,7 @@ def _fitted(
         if workers is not None:
             from solofile.runtime import sharing
 
-            selected, team = sharing.share(launch, selected, workers, libraries, say)
+            selected, team = sharing.share(launch, selected, workers, libraries, sharing.backend(selected, say))
         done = fitting.fitted(launch, selected, libraries, say)
         choice = done.selection.choice
         estimate = fitting.estimator(launch, selected, libraries)(0) if done.fit is None else done.fit.estimate

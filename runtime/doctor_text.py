@@ -40,6 +40,7 @@ def page(report: Report) -> str:
         block(_memory_title(report), list(memory_lines(_section(report.get("choice", {}), "memory")))),
         block("Not used, and what would change that", columns(doctor_unused.rows(report))),
         block("Bundle and cache", columns([*bundle_rows(report["bundle"]), *cache_rows(report["cache"])])),
+        block("Sandbox", columns(sandbox_rows(_section(report, "sandbox")))),
     ]
     return joined(blocks)
 
@@ -221,6 +222,17 @@ def cache_rows(cache: Report) -> Iterator[tuple[str, str]]:
     free = "" if cache["free"] is None else f", {size_text(cache['free'])} free there"
     kept = f"{size_text(size)} in {count} folder{_s(count)}" if count else "empty"
     yield "cache", f"{cache['path']}: {kept}{free}" + (" (--cache-clear empties it)" if count else "")
+
+
+def sandbox_rows(sandbox: Report) -> Iterator[tuple[str, str]]:
+    """What a start cannot do any more, and why it is not more."""
+    if not sandbox:
+        return
+    level = f" (Landlock {sandbox['landlock']})" if sandbox["landlock"] else ""
+    yield "files", f"a start reads its own and writes its state{level}" if sandbox["files"] else "not confined"
+    yield "programs", "a loaded model starts none, nor connections, nor code" if sandbox["calls"] else "not confined"
+    for why in sandbox["lacks"]:
+        yield "lacking", why
 
 
 def _size_or(size: int | None, unknown: str) -> str:

@@ -158,7 +158,7 @@ def _measure_while_idle(selected: Selection, engine: LlamaEngine, say: Say) -> N
         idle.start(
             engine,
             probes,
-            lambda probe, cancelled: selection.try_out(ground, probe, say, cancelled),
+            lambda probe, cancelled: selection.try_outside(ground, probe, say, cancelled),
             lambda found: selection.keep(ground, findings.of_probes(found, ground.model_key), say),
         )
 

@@ -2,7 +2,8 @@
 
 A process that has held a model is never quite as it was: memory in pieces, libraries of kernels that cannot be taken
 out again. So it is replaced (execve) and not reused. Clients that come meanwhile wait in the sockets' queues. The
-process, which the launcher watches, stays the same one, and so do port, keys and the record of where the page is.
+process, which the launcher watches, stays the same one, and so do port, keys and the record of where the page is. With
+the sandbox, which nobody leaves, it is the process outside of it that does so (outside.py).
 
 Windows replaces no process: there the program has to be started again with --use.
 """

@@ -36,6 +36,8 @@ Options:
                          largest that fits into the memory
   -v, --verbose          llama.cpp's log on standard error; -lv N for less of it
   --no-browser           do not open a browser
+  --no-sandbox           run unconfined: a fault in the model's file or in what reads it may then read and change your
+                         files, start programs and open connections
   --idle-exit MINUTES    after its last page was closed, a program that opened one ends by itself (10; 0: never)
   --no-history           --chat does not keep what is typed for the next time
   --require-signature KEY   start only if FILE.minisig beside this file was made for it with this key (minisign's)
@@ -58,13 +60,23 @@ Server:
   --host ADDRESS         listen there, with commas between several (default: 127.0.0.1, for this machine only)
   --port N               this port and no other (default: the page's of last time, else the first free one from 8080)
   --api-key KEY          ask callers for this key, with commas between several; also SOLOFILE_API_KEY in the environment
-  --api-key-file FILE    the same, one key a line
+  --api-key-file FILE    the same, one key a line (or sha256: and its digest), behind it name=…, requests=N and tokens=N
+                         a minute, concurrent=N at once
+  --no-auth              needed where --host lets other machines in and there is no key
   --ssl-cert-file FILE, --ssl-key-file FILE   speak TLS
   --allow-origin ORIGIN  let pages of that site call the API; --cors-origins, --cors-methods, --cors-headers and
                          --cors-credentials as in llama.cpp
   --api-prefix PATH      serve below that path
   --path DIR             serve the files in DIR in place of the page; --no-ui: no page
   --timeout SECONDS, --threads-http N, --reuse-port   as in llama.cpp
+  --queue N              requests that may wait for the model (256); the next one is told when to come again (429)
+  --max-seconds N, --max-tokens N   what an answer may take, whatever its request says (0: any)
+  --max-body-mb N        the largest body (100)
+  --drain-seconds N      asked to end (SIGTERM), answers under way have so long to be finished (8; for the page 0); a
+                         second signal ends them
+  --access-log FILE      a line of JSON for each request; --access-log-mb N of it (100), and five older files beside it
+  --otlp-endpoint URL    send traces (OTLP over HTTP) to a collector on this machine or its private network, by address
+  /health, /ready, /metrics (Prometheus), /openapi.json   tell of the server
 
 Options of llama.cpp's server, as it names them (https://github.com/ggml-org/llama.cpp, tools/server/README.md):
 {core}

@@ -5,7 +5,9 @@ What is ours and why:
 - the socket is given, bound long before; cheroot would bind its own, and take file 3 where LISTEN_PID is set,
 - a chunk of a streamed answer is one send, without the layers of buffers in between,
 - the TLS handshake is made by a worker: cheroot makes it on the thread that accepts, so one idle client stops all,
-- an idle connection and the head of a request have `IDLE_TIMEOUT`, what follows has the user's --timeout,
+- an idle connection has `IDLE_TIMEOUT`, a request's head `HEAD_SECONDS` in all and its body what `slowest` allows, so
+  that a client of one byte a second is let go; a piece of an answer has `SEND_SECONDS` to be taken,
+- large bodies are let in until all of them together would be too much memory,
 - a connection gets a thread when it has sent something, and not when it is accepted,
 - errors before the app is reached are llama.cpp's JSON,
 - ``environ["solofile.watch"]`` tells the app when the client has gone (see `watch.py`),
@@ -16,20 +18,24 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import slim  # noqa: F401 - first, it makes the next imports cheap
 
 # isort: split
 from cheroot import connections, makefile, server, wsgi
+from solofile.runtime.deadlines import Deadline, Deadlines
 from solofile.runtime.http_errors import STREAM_KEY, WATCH_KEY
 from solofile.runtime.streams import Streams
+from solofile.runtime.uploads import Uploads
 from solofile.runtime.watch import Watcher
-from solofile.runtime.wire import ChunkedBody, Sender, bare_answer
+from solofile.runtime.wire import ChunkedBody, KnownBody, Sender, bare_answer
 from solofile.runtime.workers import Workers
 
 if TYPE_CHECKING:
@@ -39,16 +45,28 @@ if TYPE_CHECKING:
     from solofile.runtime.server_settings import ServerSettings
 
 IDLE_TIMEOUT = 30
-"""Seconds that a connection may wait for a request, and that each part of a request's head may take."""
+"""Seconds that a connection may wait for a request."""
+
+HEAD_SECONDS = 30
+BODY_SECONDS = 30
+BODY_RATE = 8 * 1024
+"""A head may take so many seconds, a body so many and one more for each `BODY_RATE` bytes of it."""
+
+SEND_SECONDS = 120
+"""Seconds in which a client must take a piece of its answer; a system buffers a few MB of them for it."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of request line and header fields."""
 
-KEPT_CONNECTIONS = 512
+KEPT_CONNECTIONS = 480 if sys.platform == "win32" else 8192
+"""Idle connections; select() of Windows takes 512."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 1.0
 """How much of an unwanted body is swallowed so that its sender reads why it was unwanted."""
+
+# Idle connections are counted by the wall clock there, which may jump.
+connections.time = SimpleNamespace(time=time.monotonic, sleep=time.sleep)  # type: ignore[attr-defined]
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -72,13 +90,25 @@ class Request(server.HTTPRequest):
 
     def respond(self) -> None:
         """Answer, under the user's timeout."""
+        self.conn.deadline.close()
         self.conn.socket.settimeout(self.server.busy_timeout)
-        if self.chunked_read:
-            self.rfile = ChunkedBody(self.conn.rfile, self.server.max_body)
-        else:
-            self.rfile = server.KnownLengthRFile(self.conn.rfile, int(self.inheaders.get(b"Content-Length", 0)))
-        self.server.gateway(self).respond()
-        self.ensure_headers_sent()
+        length = None if self.chunked_read else int(self.inheaders.get(b"Content-Length", 0))
+        with self.server.uploads.room() as room:
+            if length is not None and length <= self.server.max_body and not room.take(length):
+                self.conn.unread = True
+                self.simple_response("429 Too Many Requests", "Too much is being uploaded: send it again in a moment.")
+                return
+            slowest = BODY_SECONDS + (self.server.max_body if length is None else length) / BODY_RATE
+            with self.conn.let_go_after(slowest) as deadline:
+                if length is None:
+                    self.rfile = ChunkedBody(self.conn.rfile, self.server.max_body, room.take, deadline)
+                else:
+                    self.rfile = KnownBody(self.conn.rfile, length, deadline)
+                self.server.gateway(self).respond()
+                self.ensure_headers_sent()
+        self._finish()
+
+    def _finish(self) -> None:
         if self.conn.asked_to_stream and self.chunked_write:
             self.conn.wfile.send()
             self.conn.streamed, self.close_connection = True, False
@@ -94,11 +124,14 @@ class Request(server.HTTPRequest):
         """Send status and header fields; an unread body ends the connection instead of being read for nothing."""
         if getattr(self.rfile, "remaining", 0) > 0 or (self.chunked_read and not self.rfile.ended):
             self.close_connection = self.conn.unread = True
+        self.conn.socket.settimeout(min(SEND_SECONDS, self.server.busy_timeout))
         super().send_headers()
 
     def simple_response(self, status: str, msg: str = "") -> None:
         """An error that the app is not asked about."""
         self.close_connection = True
+        if self.conn.deadline.passed:
+            status, msg = "408 Request Timeout", f"The request did not come within {HEAD_SECONDS} seconds."
         with suppress(OSError):
             self.conn.wfile.send(bare_answer(str(status), str(msg)))
 
@@ -114,6 +147,7 @@ class Connection(server.HTTPConnection):
     unread = False
     asked_to_stream = False
     streamed = False
+    deadline: Deadline
 
     def __init__(self, owner: HttpServer, sock: socket.socket, makefile: Any = makefile.MakeFile) -> None:
         """Take an accepted socket."""
@@ -125,11 +159,21 @@ class Connection(server.HTTPConnection):
 
     def communicate(self) -> bool:
         """Answer one request; whether the connection stays open."""
-        if not self.greeted:
-            self.greeted = True
-            if self.server.tls is not None and not self._shake_hands():
-                return False
-        return bool(super().communicate())  # type: ignore[no-untyped-call]
+        with self.let_go_after(HEAD_SECONDS) as self.deadline:
+            if not self.greeted:
+                self.greeted = True
+                if self.server.tls is not None and not self._shake_hands():
+                    return False
+            return bool(super().communicate())  # type: ignore[no-untyped-call]
+
+    def let_go_after(self, seconds: float) -> Deadline:
+        """Read no more of this client after so many seconds, unless the deadline was closed before."""
+        deadlines: Deadlines = self.server.deadlines
+        return deadlines.within(seconds, self._read_no_more)
+
+    def _read_no_more(self) -> None:
+        with suppress(OSError):  # else the client went just now
+            socket.socket.shutdown(self.socket, socket.SHUT_RD)
 
     def _shake_hands(self) -> bool:
         try:
@@ -180,6 +224,20 @@ class Gateway(wsgi.Gateway_10):
             environ[STREAM_KEY] = self._leave_open
         return environ
 
+    def respond(self) -> None:
+        """Have the app answer. Its answer is closed whatever happens: what it holds is counted."""
+        response = self.req.server.wsgi_app(self.env, self.start_response)
+        try:
+            for chunk in response:
+                if chunk:
+                    self.write(chunk)
+        finally:
+            try:
+                self.req.ensure_headers_sent()
+            finally:
+                if hasattr(response, "close"):
+                    response.close()
+
     def _leave_open(self) -> Streams | None:
         owner, conn = self.req.server, self.req.conn
         if owner.streams.full:
@@ -219,6 +277,8 @@ class HttpServer(wsgi.Server):
         self.streams = streams
         self.gateway = Gateway
         self.requests = Workers(self, kept)
+        self.deadlines = Deadlines()
+        self.uploads = Uploads()
         self.busy_timeout = settings.timeout
         self.max_body = settings.max_body
         self.max_request_header_size = MAX_HEAD
@@ -276,6 +336,7 @@ class HttpServer(wsgi.Server):
         self.socket.close()
         self._connections.close()
         self.requests.stop(grace)
+        self.deadlines.stop()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """What cheroot has to say."""

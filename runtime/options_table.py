@@ -276,6 +276,7 @@ BUNDLE_FLAGS = """
 --licenses
 --cache-clear
 --no-browser
+--no-sandbox
 --bench
 --compare
 --calibrate / --no-calibrate
@@ -287,10 +288,16 @@ BUNDLE_FLAGS = """
 
 BUNDLE_INTEGERS = """
 --gpu-timeout
+--queue
+--max-tokens
+--max-body-mb
+--access-log-mb
 """
 
 BUNDLE_NUMBERS = """
 --idle-exit
+--max-seconds
+--drain-seconds
 """
 
 BUNDLE_TEXTS = """
@@ -304,6 +311,8 @@ BUNDLE_TEXTS = """
 --gpu
 --allow-origin
 --rpc-secret-file
+--access-log
+--otlp-endpoint
 """
 
 # --- refused: (why, what to do instead), the flags, the options that take one value

@@ -13,7 +13,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
-from solofile.runtime import own_program
+from solofile.runtime import errands, own_program
 from solofile.runtime.attachments import MAX_CHARACTERS, Unusable
 from solofile.runtime.probing import VARIABLE
 
@@ -41,7 +41,7 @@ def read(name: str, data: bytes, *, seconds: float = SECONDS, command: Sequence[
     if not _turn.acquire(timeout=seconds):
         raise Unusable(f"{name} has to wait, since other files are being read: attach it again in a moment.", 429)
     try:
-        done = _run(data, seconds, command or own_program.command())
+        done = _outside(data, seconds) if command is None else in_child(data, seconds, command)
     except subprocess.TimeoutExpired as error:
         raise Unusable(f"{name} takes longer than {seconds:g} s to read: attach a part of it.", 413) from error
     except OSError as error:
@@ -60,7 +60,21 @@ def read(name: str, data: bytes, *, seconds: float = SECONDS, command: Sequence[
     raise Unusable(sentence.format(name=name), status)
 
 
-def _run(data: bytes, seconds: float, command: Sequence[str]) -> bytes:
+def _outside(data: bytes, seconds: float) -> bytes:
+    """What a child says, which the sandbox lets another process start."""
+    errand = errands.running()
+    if errand is None:
+        return in_child(data, seconds, own_program.command())
+    answer = errand.run(errands.PDF, {"seconds": seconds}, data) or {}
+    if answer.get("late"):
+        raise subprocess.TimeoutExpired(VARIABLE, seconds)
+    if "failure" in answer:
+        raise OSError(answer["failure"])
+    return str(answer.get("answer", "")).encode()
+
+
+def in_child(data: bytes, seconds: float, command: Sequence[str]) -> bytes:
+    """What a child says of a PDF. Raises OSError, and TimeoutExpired after so many seconds."""
     # PyInstaller's are about this process, and the child is to be one like it and not a part of it.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("_PYI_")}
     limits = {"seconds": seconds, "pages": MAX_PAGES, "characters": MAX_CHARACTERS, "memory": MEMORY}

@@ -21,8 +21,14 @@ def main() -> int:
     answer, limits = begin()
     if limits is None:
         return 2
-    _bound(limits)
     logging.disable(logging.CRITICAL)
+    import pypdf  # noqa: F401 - what reads the file is loaded before nothing can be loaded any more
+    from solofile.runtime import sandbox_child
+
+    sandbox = sandbox_child.of_pdf()
+    _bound(limits)
+    if sandbox is not None:
+        sandbox.seal()
     with os.fdopen(answer, "wb") as out:
         out.write(json.dumps(_answer(sys.stdin.buffer.read(), limits)).encode())
     return 0

@@ -106,7 +106,17 @@ def close_all(listeners: list[Listener]) -> None:
         listener.socket.close()
         if listener.unix_path is not None:
             with suppress(OSError):
-                Path(listener.unix_path).unlink()
+                _remove(listener.unix_path)
+
+
+def _remove(path: str) -> None:
+    from solofile.runtime import errands
+
+    errand = errands.running()
+    if errand is None:
+        Path(path).unlink()
+    else:
+        errand.run(errands.UNLINK, {"path": path})
 
 
 def _family(host: str, port: int) -> socket.AddressFamily:

@@ -10,9 +10,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from solofile.runtime.errors import SolofileError
+
+if TYPE_CHECKING:
+    from solofile.runtime.sandbox import Sandbox
 
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _LAST, _IDLE_PRIORITY_CLASS = 19, 0x40
@@ -29,9 +32,10 @@ def main(compute: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> i
         return 2
     if job.get("background"):
         _give_way()
+    sandbox = _confine(job) if job.get("confined") else None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        result = (compute or _compute)(job)
+        result = compute(job) if compute is not None else _compute(job, sandbox)
     except SolofileError as error:
         result = {"failure": str(error)}
     except _Missing as error:
@@ -69,6 +73,11 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("1000")
+    end_with_parent_process()
+
+
+def end_with_parent_process() -> None:
+    """Have the kernel end this process when the thread that started it ends, where it can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
@@ -96,7 +105,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _compute(job: dict[str, Any]) -> dict[str, Any]:
+def _confine(job: dict[str, Any]) -> Sandbox | None:
+    """Do without what this job does not need; before there is a second thread."""
+    from solofile.runtime import sandbox_child
+
+    model, cache = job.get("member", {}).get("file", ""), os.environ.get("SOLOFILE_CACHE_DIR", "/nonexistent")
+    return sandbox_child.of_probe(model, Path(job["native_dir"]), job["backends"], cache)
+
+
+def _compute(job: dict[str, Any], sandbox: Sandbox | None) -> dict[str, Any]:
     from solofile.runtime import native_probe
     from solofile.runtime.engine import Member, prepare
 
@@ -106,6 +123,8 @@ def _compute(job: dict[str, Any]) -> dict[str, Any]:
         _look_for(path)
     member = [Member(**job["member"])] if "member" in job else []
     library = prepare(folder, backends, member)
+    if sandbox is not None:
+        sandbox.seal()
     result: dict[str, Any] = {"devices": native_probe.devices(library)} if job.get("list_devices") else {}
     return result | (native_probe.probe(library, job["probe"]) if "probe" in job else {})
 

@@ -4,7 +4,7 @@ The child is this program, started with SOLOFILE_CHILD in its environment (probe
 of JSON from standard input, loads the libraries, measures, and writes JSON to standard output.
 
     {"native_dir": …, "backends": [paths, the CPU variant first], "list_devices": true,
-     "background": false, "environment": {…},
+     "background": false, "confined": true, "environment": {…},
      "member": {"name", "file", "offset", "size"}, "probe": {…}}   sf_probe's spec, both or neither
 
 It answers ``{"devices": […], …sf_probe's result}`` or ``{"failure": sentence, "missing": true}``.
@@ -43,14 +43,20 @@ _PATIENCE = 2.0
 Job = Mapping[str, Any]
 
 
-def job(probe: Probe, native_dir: Path, backends: Sequence[Path], member: Member) -> dict[str, Any]:
-    """What the child is asked: ``backends`` are the libraries that the probe needs, ``member`` is the model."""
+def job(
+    probe: Probe, native_dir: Path, backends: Sequence[Path], member: Member, *, confined: bool = True
+) -> dict[str, Any]:
+    """What the child is asked: ``backends`` are the libraries that the probe needs, ``member`` is the model.
+
+    ``confined``: it does without what it does not need (sandbox.py).
+    """
     asked: dict[str, Any] = {
         "native_dir": str(native_dir),
         "backends": [str(path) for path in backends],
         "list_devices": bool(probe.backend),
         "background": probe.background,
         "environment": dict(probe.environment),
+        "confined": confined,
     }
     if probe.measure:
         place = {"name": member.name, "file": str(member.file), "offset": member.offset, "size": member.size}

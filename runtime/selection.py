@@ -59,6 +59,8 @@ class Ground(NamedTuple):
     sentence: str = ""
     companions: tuple[Member, ...] = ()
     """What else of the bundle the core opens by name."""
+    confined: bool = True
+    """Are processes that measure confined?"""
 
 
 class Selection(NamedTuple):
@@ -131,6 +133,7 @@ def survey(launch: Launch, place: Place, environ: Mapping[str, str]) -> Ground:
         launcher=launcher,
         sentence=sentence,
         companions=companions(bundle, launch.core),
+        confined=launch.sandbox,
     )
 
 
@@ -179,13 +182,34 @@ def keep(ground: Ground, news: Mapping[str, Any], say: Say) -> None:
         say(sentence)
 
 
+def try_outside(ground: Ground, probe: Probe, say: Say, cancelled: Callable[[], bool]) -> Outcome:
+    """The same from within the sandbox."""
+    from solofile.runtime import errands
+    from solofile.runtime.kernel_path import UNTRIED
+    from solofile.runtime.probing import STOPPED
+
+    errand = errands.running()
+    if errand is None:
+        return try_out(ground, probe, say, cancelled)
+    try:
+        answer = errand.run(errands.PROBE, {"probe": probe._asdict()}, cancelled=cancelled)
+    except OSError as error:
+        return Outcome(UNTRIED, str(error))
+    if answer is None:
+        return Outcome(STOPPED)
+    for sentence in answer.get("told", ()):
+        say(sentence)
+    return Outcome(**answer["outcome"]) if "outcome" in answer else Outcome(UNTRIED, str(answer.get("failure", "")))
+
+
 def try_out(ground: Ground, probe: Probe, say: Say, cancelled: Callable[[], bool] = lambda: False) -> Outcome:
     """Run one probe in a child process."""
     from solofile.runtime import probing
 
     found = _libraries(ground, probe.variant, probe.backend, say)
     try:
-        job = probing.job(probe, ground.place.native, [path for path, _ in found], ground.member)
+        libraries = [path for path, _ in found]
+        job = probing.job(probe, ground.place.native, libraries, ground.member, confined=ground.confined)
         return probing.run(job, probe.timeout, cancelled=cancelled)
     finally:
         for _, lock in found:

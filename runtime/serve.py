@@ -40,6 +40,8 @@ SPARE_THREADS = 4
 
 _LAST_WORDS = 0.2
 """Seconds that an answer which is complete needs at most to reach its client."""
+OPEN_FILES = 16_384
+"""Files and connections that a server may have open."""
 
 
 class Server:
@@ -125,12 +127,25 @@ def open_server(
     listeners: list[Listener] | None = None,
 ) -> Server:
     """Bind, where ``listeners`` were not bound before, and make the server; nothing is served before `Server.start`."""
+    raise_file_limit()
     bound = listeners or bind_sockets(settings.hosts, port, fixed=fixed, reuse_port=settings.reuse_port)
     try:
         return Server(app, bound, settings)
     except InputError:
         close_all(bound)
         raise
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: each client is one, and many systems begin with 1,024."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def tls_context(settings: ServerSettings) -> ssl.SSLContext:

@@ -9,12 +9,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from solofile.runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from solofile.runtime.auth import Key
+
 MAX_BODY = 100 * 1024 * 1024
 """Bytes of a request's body: llama-server's limit (cpp-httplib's default). A picture of 75 MB fits, as base64."""
+
+QUEUE = 256
+DRAIN_SECONDS = 8.0
+"""Less than the 10 seconds after which Docker kills what it asked to end."""
+
+ACCESS_LOG_BYTES = 100 * 1024 * 1024
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[^/\[\]:@\s]+)(:\d{1,5})?", re.IGNORECASE)
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
@@ -53,6 +62,11 @@ class ServerSettings:
     use the API; ``*`` means every one, ``localhost`` every origin on this machine. ``timeout``: seconds of silence in
     the middle of a request after which the connection is given up. ``threads``: threads kept for requests, 0 for a
     number that fits. ``max_body``: bytes. ``static_folder``: files to serve in place of the page.
+
+    ``keys``: those of --api-key-file, with their limits, beside ``api_keys``. ``queue``: requests that may wait for
+    the model. ``max_seconds`` and ``max_tokens`` of an answer, 0 for no limit. ``drain_seconds``: how long answers
+    under way may take when the server is asked to end. ``access_log``: its file, of ``access_log_bytes`` at most.
+    ``otlp_endpoint``: the address of a collector of traces.
     """
 
     hosts: tuple[str, ...] = ("127.0.0.1",)
@@ -70,6 +84,15 @@ class ServerSettings:
     max_body: int = MAX_BODY
     page: bool = True
     static_folder: Path | None = None
+    keys: tuple[Key, ...] = ()
+    open_to_all: bool = False
+    queue: int = QUEUE
+    max_seconds: float = 0.0
+    max_tokens: int = 0
+    drain_seconds: float = DRAIN_SECONDS
+    access_log: Path | None = None
+    access_log_bytes: int = ACCESS_LOG_BYTES
+    otlp_endpoint: str = ""
 
     def __post_init__(self) -> None:
         """Check every field that has a wrong value."""
@@ -87,6 +110,16 @@ class ServerSettings:
             raise InputError(f"--threads-http {self.threads} cannot be: give it 1 to 1024, or -1 for what fits.")
         if self.max_body < 1:
             raise InputError(f"A body limit of {self.max_body} bytes lets nothing in: give it 1 or more.")
+        for option, value in (
+            ("--queue", self.queue),
+            ("--max-seconds", self.max_seconds),
+            ("--max-tokens", self.max_tokens),
+            ("--drain-seconds", self.drain_seconds),
+        ):
+            if not 0 <= value < 2**31:
+                raise InputError(f"{option} {value:g} cannot be: give it 0 or more.")
+        if self.access_log_bytes < 1:
+            raise InputError("--access-log-mb needs 1 or more: give it the megabytes of one file.")
 
     def _check_names(self) -> None:
         if not self.hosts or not all(self.hosts):
@@ -107,6 +140,11 @@ class ServerSettings:
     def tls(self) -> bool:
         """Whether the server speaks TLS."""
         return self.ssl_cert_file is not None
+
+    @property
+    def locked(self) -> bool:
+        """Whether a key is needed."""
+        return bool(self.api_keys or self.keys)
 
     @property
     def loopback(self) -> bool:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from solofile.runtime import access
 from solofile.runtime.boot import RESUME
+from solofile.runtime.confining import Front
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
 from solofile.runtime.errors import InputError, SolofileError
 from solofile.runtime.manifest import Manifest
-from solofile.runtime.ports import Listener, bind_sockets
+from solofile.runtime.ports import Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import About, ServerSettings
-from solofile.runtime.settings import PAGE, Launch
+from solofile.runtime.settings import NO_SANDBOX, PAGE, Launch, shortfall
 from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from solofile.runtime.boot import Started
+    from solofile.runtime import outside
+    from solofile.runtime.boot import Started, Starter
     from solofile.runtime.container import Bundle
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
+    from solofile.runtime.observer import Observer
     from solofile.runtime.rpc_settings import Endpoint
     from solofile.runtime.serve import Server
     from solofile.runtime.several import Several
     from solofile.runtime.sharing import Team
 
 Say = Callable[[str], None]
+
+WITHOUT = "/without/"
+"""Before a worker's address: no model's name has such a sign."""
 
 
 class Host:
@@ -43,10 +50,11 @@ class Host:
         if launch.server is None:
             raise ValueError(f"the mode {launch.mode} opens no port")
         self.launch, self.bundle, self.environ, self.show, self.say = launch, bundle, environ, show, say
-        self.settings = with_key_files(launch.server, launch.api_key_files)
+        self.settings = access.checked(access.with_key_files(launch.server, launch.api_key_files))
         self._cache = cache
         self._words = words
         self._place: Place | None = None
+        self._moves_on = False
         self.resumed = False
         self._resume()
 
@@ -121,6 +129,46 @@ class Host:
 
         return file_path(self._cache, hashlib.sha256(self.bundle.manifest_bytes).hexdigest())
 
+    @cached_property
+    def listeners(self) -> list[Listener]:
+        """The sockets that listen, taken at the first look."""
+        if self._place is not None:
+            return self._place.listeners
+        return bind_sockets(
+            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
+        )
+
+    def started(self, start: Starter) -> Started:
+        """Start the engine, with the port taken before: the sandbox lets none be taken any more."""
+        if not self.launch.sandbox:
+            self.say(NO_SANDBOX)
+        pages = [one.url(tls=self.settings.tls, prefix=self.settings.api_prefix) for one in self.listeners]
+        paths = [one.unix_path for one in self.listeners if one.unix_path]
+        front = Front(tuple(one.socket for one in self.listeners), tuple(pages), tuple(paths))
+        try:
+            return start(self.launch, self.bundle, self.environ, self.say, front)
+        except BaseException as error:
+            if paths and not (isinstance(error, SolofileError) and self.shows_failures):
+                close_all(self.listeners)
+            raise
+
+    def split(self) -> outside.Ended | None:
+        """Keep a process outside the sandbox that can begin anew: None where this one is to serve, else what the one
+        that served left. Raises InputError where that cannot be."""
+        from solofile.runtime import outside
+
+        if not (self.launch.sandbox and outside.POSSIBLE and (self._can_switch or self.launch.rpc is not None)):
+            return None
+        ended = outside.split(self.listeners, self._successors())
+        if ended is not None and ended.successor:
+            try:
+                self._become(ended.successor)
+            except OSError as error:
+                raise InputError(
+                    f"The program cannot begin anew ({error.strerror or error}): start the bundle again."
+                ) from error
+        return ended
+
     def run(self, started: Started) -> int:
         """Serve until a signal, the page or its absence ends it; return the exit code.
 
@@ -131,9 +179,11 @@ class Host:
 
         cache.prune_in_background(self._cache, started.in_use)
         try:
-            return self._run(started.engine, started.sentence, started.hardware, started.team)
+            settle, team = (lambda: self._settle(started)), started.team
+            return self._run(started.engine, started.sentence, started.hardware, settle, team)
         finally:
-            self.leave()
+            if not self._moves_on:
+                self.leave()
 
     def show_failure(self, error: SolofileError) -> int:
         """Nothing could be started: tell the page, where it is one's only way to learn of it. Return the exit code."""
@@ -141,9 +191,10 @@ class Host:
 
         self.say(str(error))
         try:
-            self._run(NoEngine(str(error)), "", "")
+            self._run(NoEngine(str(error)), "", "", lambda: None)
         finally:
-            self.leave()
+            if not self._moves_on:
+                self.leave()
         return error.exit_code
 
     def leave(self) -> None:
@@ -153,8 +204,10 @@ class Host:
 
             instance.release(self._instance_file, self._place.secret)
 
-    def _run(self, engine: Engine, kernel: str, hardware: str, team: Team | None = None) -> int:
-        listeners = self._place.listeners if self._place else self._bind()
+    def _run(
+        self, engine: Engine, kernel: str, hardware: str, settled: Callable[[], None], team: Team | None = None
+    ) -> int:
+        listeners = self.listeners
         from solofile.runtime.door import Door
         from solofile.runtime.life import Life
         from solofile.runtime.serve import open_server
@@ -163,9 +216,10 @@ class Host:
         control = self._control(secret)
         idle = self._idle_seconds()
         about, several = self._about(kernel, hardware, idle), self._several()
+        observer = self._observer(engine, about)
         door = Door(
             engine.state,
-            lambda: _make_app(engine, self.settings, about, control, several),
+            lambda: _make_app(engine, self.settings, about, control, several, observer),
             prefix=self.settings.api_prefix,
         )
         server = open_server(door, self.settings, listeners=listeners)
@@ -178,58 +232,87 @@ class Host:
         if self.launch.browser and not self.resumed and not listeners[0].unix_path:
             self._open_browser(server.urls[0])
         door.wait()  # raises what making the app raised
-        life = Life(server, engine, control, idle, self.say, seen=self.resumed)
+        life = Life(
+            server, engine, control, idle, self.say, settled, seen=self.resumed, observer=observer,
+            drain=self.settings.drain_seconds,
+        )  # fmt: skip
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
-        if control.next_words:
-            self._go_on(control.next_words, listeners)
+        if control.lost_worker is not None:
+            self._go_on_without(control.lost_worker)
         if control.next_model:
-            self._become(control.next_model, listeners)
+            self._move_on(control.next_model)
         return code
 
     def _renew_without_lost(self, team: Team, control: Control) -> None:
         """Where a worker goes away, go on as a program without it: what else would compute its layers?"""
-        from solofile.runtime import handover, options, rpc_settings
+        from solofile.runtime import handover
 
         if not handover.POSSIBLE:
             return  # the launcher starts it once more
 
         def tell(gone: Endpoint, how: str) -> None:
-            words = rpc_settings.words_without(options.parse(self._words), gone)
-            control.renew(words, f"{how} Going on without it; what was being answered ends.")
+            control.renew(gone, f"{how} Going on without it; what was being answered ends.")
 
         team.workers.when_lost(tell)
 
-    def _go_on(self, words: list[str], listeners: list[Listener]) -> None:
-        """Be replaced by a process with these words; where the system does not let us, the launcher does it."""
-        from solofile.runtime import handover
+    def _go_on_without(self, lost: Endpoint) -> NoReturn:
+        """Be replaced at once, whatever is under way; where the system does not let us, the launcher does it."""
+        from solofile.runtime import outside, sharing
 
-        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        if outside.inside():
+            outside.ask(f"{WITHOUT}{lost}")
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            os._exit(0)  # the engine waits for what will not come
         try:
-            handover.become(words, self.environ, listeners, secret, moved)
+            self._become(f"{WITHOUT}{lost}")
         except OSError as error:
-            self.say(f"This process cannot be replaced ({error.strerror or error}): the launcher starts another one.")
+            how = f"This process cannot be replaced ({error.strerror or error})."
+            sharing.give_up(self._cache, self.environ, lost, how, self.say)
             os.abort()
 
+    @property
+    def _can_switch(self) -> bool:
+        from solofile.runtime import handover
+
+        return handover.POSSIBLE and len(self.manifest.models) > 1
+
     def _control(self, secret: str) -> Control:
-        from solofile.runtime import handover
+        can_quit = self.launch.mode == PAGE and self.settings.loopback
+        return Control(can_quit=can_quit, can_switch=self._can_switch, secret=secret)
 
-        can_switch = handover.POSSIBLE and len(self.manifest.models) > 1
-        return Control(
-            can_quit=self.launch.mode == PAGE and self.settings.loopback, can_switch=can_switch, secret=secret
-        )
+    def _move_on(self, model: str) -> None:
+        """Let another process, or this one anew, go on with ``model``. Raises InputError where that cannot be."""
+        from solofile.runtime import outside
 
-    def _become(self, model: str, listeners: list[Listener]) -> None:
-        """Be replaced by a process that runs ``model``. Raises InputError where the system does not let us."""
-        from solofile.runtime import handover
-
-        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        if outside.inside():
+            outside.ask(model)
+            self._moves_on = True
+            return
         try:
-            handover.become(handover.words_with(self._words, model), self.environ, listeners, secret, moved)
+            self._become(model)
         except OSError as error:
             raise InputError(
                 f"The model cannot be changed ({error.strerror or error}): start the bundle again with --use {model}."
             ) from error
+
+    def _become(self, successor: str) -> NoReturn:
+        """Be replaced by one of the `_successors`. Raises OSError where the system does not let us."""
+        from solofile.runtime import handover
+
+        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        handover.become(self._successors()[successor], self.environ, self.listeners, secret, moved)
+
+    def _successors(self) -> dict[str, list[str]]:
+        """What may follow this process, and its command line: one with another model, or without a worker."""
+        from solofile.runtime import handover, options, rpc_settings
+
+        found = {one.name: handover.words_with(self._words, one.name) for one in self.manifest.models}
+        for worker in self.launch.rpc.workers if self.launch.rpc is not None else ():
+            found[f"{WITHOUT}{worker}"] = rpc_settings.words_without(options.parse(self._words), worker)
+        return found
 
     def _several(self) -> Several | None:
         """What the API says of the bundle's other models."""
@@ -244,10 +327,15 @@ class Host:
         running = next(model.name for model in models if model.path == self.launch.model)
         return Several(tuple(model.name for model in models), running, frozenset(aliases))
 
-    def _bind(self) -> list[Listener]:
-        return bind_sockets(
-            self.settings.hosts, self.launch.port, fixed=self.launch.port_given, reuse_port=self.settings.reuse_port
-        )
+    def _observer(self, engine: Engine, about: About) -> Observer:
+        from solofile.runtime.observer import Observer
+
+        return Observer(engine, self.settings, about, self.say)
+
+    def _settle(self, started: Started) -> None:
+        lacks = started.seal()
+        if lacks:
+            self.say(shortfall(lacks))
 
     def _idle_seconds(self) -> float | None:
         """Seconds without a page after which the program ends, None for never."""
@@ -279,32 +367,24 @@ class Host:
             )
         for url in server.urls:
             self.show(f"{self.title} is at {url}")
-        if not self.settings.loopback and not self.settings.api_keys:
-            self.say(
-                "Whoever reaches this port may use it: give --api-key a key, or leave --host out for this machine only."
-            )
+        if not self.settings.loopback and not self.settings.locked:
+            self.say("Whoever reaches this port may use it, as --no-auth says.")
 
     def _open_browser(self, url: str, *, wait: bool = False) -> None:
         if not self.launch.browser:
             return
-        from solofile.runtime.browser import open_page
+        from solofile.runtime.browser import open_page, show
 
-        open_page(url, self.environ, self.say, wait=wait)
-
-
-def with_key_files(settings: ServerSettings, files: tuple[str, ...]) -> ServerSettings:
-    """Add the keys of --api-key-file."""
-    if not files:
-        return settings
-    from solofile.runtime.auth import read_api_keys
-
-    keys = [*settings.api_keys, *(key for name in files for key in read_api_keys(Path(name)))]
-    return dataclasses.replace(settings, api_keys=tuple(keys))
+        if wait:
+            open_page(url, self.environ, self.say, wait=True)
+        else:
+            show(url, self.environ, self.say)
 
 
 def _make_app(
-    engine: Engine, settings: ServerSettings, about: About, control: Control, several: Several | None
-) -> WSGIApp:
+    engine: Engine, settings: ServerSettings, about: About, control: Control, several: Several | None,
+    observer: Observer,
+) -> WSGIApp:  # fmt: skip
     from solofile.runtime.app import create_app
 
-    return create_app(engine, settings, about, control, several)
+    return create_app(engine, settings, about, control, several, observer)

@@ -43,13 +43,20 @@ _MODES = {
 }  # fmt: skip
 _ONLY_USER = frozenset({*_MODES, "-m", "--use", "--host", "--path", "--api-key", "--api-key-file", "--ssl-key-file",
                         "--ssl-cert-file", "--json", "--kernel", "--no-browser",
-                        "--compare", "--calibrate", "--local-copy", "--require-signature", "--public-key",
-                        "--rpc", "--rpc-secret-file", "--no-auth"})  # fmt: skip
+                         "--no-auth", "--access-log", "--otlp-endpoint", "--rpc", "--rpc-secret-file",
+                         "--compare", "--calibrate", "--local-copy", "--no-sandbox", "--require-signature",
+                         "--public-key"})  # fmt: skip
 _ADDING_UP = frozenset(ADDING_UP.split())
 _ALL_MESSAGES = 5
 FIRST_PORT = 8080
+NO_SANDBOX = (
+    "Without the sandbox (--no-sandbox), a fault in the model's file or in what reads it may read and change your "
+    "files, start programs and open connections."
+)
 GPU_TIMEOUT = 60
 IDLE_EXIT = 10.0
+GIVEN_KEYS = "SOLOFILE_GIVEN_KEYS"
+"""The keys that the launcher took from the command line (server_options.py)."""
 
 
 class Launch(NamedTuple):
@@ -90,6 +97,7 @@ class Launch(NamedTuple):
     picked: Picked | None = None
     rpc: Shared | None = None
     rpc_worker: Working | None = None
+    sandbox: bool = True
 
 
 def mode_of(given: Iterable[Given]) -> str:
@@ -144,7 +152,8 @@ def resolve(
         log_level=_ALL_MESSAGES if "-v" in keys else int(texts.get("-lv", 0)),
         port=_port(texts),
         port_given=_gives(given, "--port"),
-        server=_server(merged, environ) if mode in SERVING else None,
+        server=_server(merged, environ, mode),
+        sandbox=_sandbox(keys),
         api_key_files=tuple(one.values[0] for one in merged if one.option.key == "--api-key-file"),
         rpc=rpc,
         rpc_worker=rpc_worker,
@@ -157,11 +166,11 @@ def _machines(
     """What is said of other machines: those that compute for this one, and how this one computes for others."""
     if mode != RPC_WORKER and not {"--rpc", "--rpc-secret-file"} & keys:
         return None, None
-    from solofile.runtime import rpc_settings
+    from solofile.runtime import rpc_settings, server_options
 
     secret_file = texts.get("--rpc-secret-file", "")
     if mode == RPC_WORKER and "--rpc" not in keys:
-        hosts = tuple(_listed(texts.get("--host", ""))) or rpc_settings.LOOPBACK[:1]
+        hosts = tuple(server_options.listed(texts.get("--host", ""))) or rpc_settings.LOOPBACK[:1]
         port = _port(texts) if _gives(given, "--port") else rpc_settings.PORT
         return None, rpc_settings.Working(hosts, port, secret_file, "--no-auth" in keys)
     if "--rpc" not in keys:
@@ -232,6 +241,15 @@ def _named(name: str, manifest: Manifest) -> Model:
     raise UnknownName("model", name, [model.name for model in models], where="this bundle")
 
 
+def _sandbox(keys: set[str]) -> bool:
+    if "--video-ffmpeg-dir" in keys and "--no-sandbox" not in keys:
+        raise InputError(
+            "--video-ffmpeg-dir has llama.cpp start ffmpeg, which the sandbox does not allow: "
+            "give --no-sandbox as well, or leave it out."
+        )
+    return "--no-sandbox" not in keys
+
+
 def _only_with(spelling: str, keys: set[str], mode: str, *wanted: str) -> bool:
     if spelling in keys and mode not in wanted:
         modes = " or ".join(f"--{name}" for name in wanted)
@@ -260,46 +278,17 @@ def _port(texts: Mapping[str, str]) -> int:
     return port
 
 
-def _server(merged: Sequence[Given], environ: Mapping[str, str]) -> ServerSettings:
-    from pathlib import Path
+def _server(merged: Sequence[Given], environ: Mapping[str, str], mode: str) -> ServerSettings | None:
+    if mode not in SERVING:
+        return None
+    from solofile.runtime import server_options
 
-    from solofile.runtime.server_settings import ServerSettings
-
-    texts = {one.option.key: one.values[-1] for one in merged if one.values}
-    flags = {one.option.key: not one.negated for one in merged if not one.values}
-    keys = [key for one in merged if one.option.key == "--api-key" for key in _listed(one.values[0])]
-    file_given = any(one.option.key == "--api-key-file" for one in merged)
-    if not keys and not file_given:
-        keys = _listed(environ.get("SOLOFILE_API_KEY", ""))
-    origins = _listed(texts.get("--cors-origins", ""))
-    origins += [one.values[0] for one in merged if one.option.key == "--allow-origin"]
-    cert, key, folder = (texts.get(name) for name in ("--ssl-cert-file", "--ssl-key-file", "--path"))
-    usual = ServerSettings()
-    return ServerSettings(
-        hosts=tuple(_listed(texts["--host"])) if "--host" in texts else usual.hosts,
-        api_keys=tuple(keys),
-        allow_origins=tuple(origins),
-        cors_methods=texts.get("--cors-methods", usual.cors_methods),
-        cors_headers=texts.get("--cors-headers", usual.cors_headers),
-        cors_credentials=flags.get("--cors-credentials", usual.cors_credentials),
-        api_prefix=texts.get("--api-prefix", usual.api_prefix),
-        timeout=int(texts.get("-to", usual.timeout)),
-        threads=int(texts.get("--threads-http", usual.threads)),
-        reuse_port=flags.get("--reuse-port", usual.reuse_port),
-        ssl_cert_file=Path(cert) if cert is not None else None,
-        ssl_key_file=Path(key) if key is not None else None,
-        page=flags.get("--ui", usual.page),
-        static_folder=Path(folder) if folder is not None else None,
-    )
+    return server_options.settings(merged, environ, page=mode == PAGE)
 
 
-def _listed(text: str) -> list[str]:
-    """The parts of a list with commas; a part that holds a comma stands in double quotes, as llama.cpp has it."""
-    if '"' not in text:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    import csv
-
-    return [part for part in next(csv.reader([text], skipinitialspace=True)) if part]
+def shortfall(lacks: Sequence[str]) -> str:
+    """What is said of a sandbox for which a system lacks something; empty where it lacks nothing."""
+    return f"The sandbox is not complete: {'; '.join(lacks)}." if lacks else ""
 
 
 def given(launch: Launch) -> tuple[Given, ...]:
@@ -328,6 +317,8 @@ def core_arguments(launch: Launch, manifest: Manifest, path: KernelPath, memory:
     if launch.mode == PROMPT and "--warmup" not in options_given:
         defaults += ["--no-warmup"]
     fits = path.context or fits_easily(model, context, memory)
+    if launch.mode in SERVING and "--metrics" not in options_given:
+        defaults += ["--metrics"]  # /metrics passes them on
     if "-fit" not in options_given and path.gpu_layers != "auto" and fits:
         defaults += ["--fit", "off"]
     return tuple(defaults)

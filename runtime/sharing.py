@@ -91,18 +91,25 @@ def gather(
     return found, calm
 
 
+def backend(selected: Selection, say: Say) -> tuple[Path, Lock | None]:
+    """The library that talks to workers, unpacked, and what keeps it in the cache."""
+    return selection.library(selected.ground.place, selected.ground.machine.target, rpc_native.NAME, say)
+
+
 def share(
-    launch: Launch, selected: Selection, workers: rpc_client.Workers, libraries: Sequence[Path], say: Say
-) -> tuple[Selection, Team]:
-    """Connect llama.cpp to the workers and share the layers out. Raises InputError, EngineError."""
+    launch: Launch, selected: Selection, workers: rpc_client.Workers, libraries: Sequence[Path],
+    own: tuple[Path, Lock | None],
+) -> tuple[Selection, Team]:  # fmt: skip
+    """Connect llama.cpp to the workers and share the layers out; ``own`` is the `backend`. Raises InputError,
+    EngineError."""
     ground = selected.ground
-    library, lock = selection.library(ground.place, ground.machine.target, rpc_native.NAME, say)
+    library, lock = own
     layers = _layers(launch, selected, libraries)
     engine.prepare(ground.place.native, [*libraries, library], [], launch.log_level)
-    backend = rpc_native.Rpc(ground.place.native, library)
-    backend.sockets(connect=workers.connect)
+    rpc = rpc_native.Rpc(ground.place.native, library)
+    rpc.sockets(connect=workers.connect)
     for label in workers.labels:
-        backend.add(label)
+        rpc.add(label)
     team = Team(workers, lock)
     here = fitting.room(ground.machine).usable
     choice = rpc_split.shared(selected.choice, ground.wishes, team.helpers, workers.devices, here, layers)

@@ -38,13 +38,14 @@ class Watch:
         self._watcher = watcher
         self.socket = sock
         self._on_gone = on_gone
-        self._told = False
+        self.told = False
+        """Is the client gone, or does the server stop?"""
 
     def tell(self) -> None:
         """Say that the client is gone, once."""
-        if self._told:
+        if self.told:
             return
-        self._told = True
+        self.told = True
         try:
             self._on_gone()
         except Exception:

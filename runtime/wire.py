@@ -4,21 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from solofile.runtime import slim  # noqa: F401 - first, it makes the next import cheap
+
+# isort: split
+from cheroot import server
 from solofile.runtime.http_errors import JSON_TYPE, BadBodyError, RequestTooLargeError, error_body
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+
+    from solofile.runtime.deadlines import Deadline
 
 MAX_LINE = 64 * 1024
+
+
+class KnownBody(server.KnownLengthRFile):
+    """A request's body of known length."""
+
+    def __init__(self, rfile: Any, length: int, deadline: Deadline) -> None:
+        """Read ``length`` bytes from ``rfile``; when they have come, that was within the ``deadline``."""
+        super().__init__(rfile, length)
+        self._deadline = deadline
+        if not length:
+            deadline.close()
+
+    def read(self, size: int | None = None) -> bytes:
+        """Up to ``size`` bytes, empty at the end; `BadBodyError` where they end early, TimeoutError if too late."""
+        data: bytes = super().read(size)
+        if not self.remaining:
+            self._deadline.close()
+        elif not data and size != 0:
+            raise _cut(self._deadline)
+        return data
 
 
 class ChunkedBody:
     """A request's body in the chunked transfer coding, read no further and no faster than the app asks."""
 
-    def __init__(self, rfile: Any, limit: int) -> None:
-        """Read from ``rfile``; more than ``limit`` bytes are `RequestTooLargeError`."""
+    def __init__(self, rfile: Any, limit: int, room: Callable[[int], bool], deadline: Deadline) -> None:
+        """Read from ``rfile``; more than ``limit`` bytes, or than there is ``room`` for, are `RequestTooLargeError`."""
         self._rfile = rfile
-        self._limit = limit
+        self._limit, self._room, self._deadline = limit, room, deadline
         self._left = 0
         self._seen = 0
         self.ended = False
@@ -30,7 +57,7 @@ class ChunkedBody:
         while wanted > 0 and (self._left or self._next_chunk()):
             part = self._rfile.read(min(wanted, self._left))
             if not part:
-                raise BadBodyError("The body ends early.")
+                raise _cut(self._deadline)
             parts.append(part)
             wanted -= len(part)
             self._left -= len(part)
@@ -46,13 +73,18 @@ class ChunkedBody:
             raise BadBodyError("A chunk of the body has no size.")
         self._left = int(digits, 16)
         self._seen += self._left
-        if self._seen > self._limit:
+        if self._seen > self._limit or not self._room(self._left):
             raise RequestTooLargeError
         if not self._left:
             self.ended = True
+            self._deadline.close()
             while self._rfile.readline(MAX_LINE) not in (b"\r\n", b""):
                 pass  # trailer fields say nothing to us
         return not self.ended
+
+
+def _cut(deadline: Deadline) -> Exception:
+    return TimeoutError() if deadline.passed else BadBodyError("The body ends early.")
 
 
 class Sender:
@@ -85,4 +117,6 @@ def bare_answer(status: str, message: str = "") -> bytes:
     code, _, reason = status.partition(" ")
     body = error_body(int(code), message or reason)
     fields = [f"HTTP/1.1 {status}", f"Content-Type: {JSON_TYPE}", f"Content-Length: {len(body)}", "Connection: close"]
+    if code == "429":
+        fields.append("Retry-After: 5")
     return "\r\n".join([*fields, "", ""]).encode("latin-1", "replace") + body

@@ -2,6 +2,7 @@
 
 const builtin = @import("builtin");
 const std = @import("std");
+const secrets = @import("secrets.zig");
 const Allocator = std.mem.Allocator;
 
 pub const Block = []const ?[*:0]const u8;
@@ -63,6 +64,7 @@ const dropped = [_][]const u8{
     "SOLOFILE_CHILD",
     "SOLOFILE_CRASH",
     "SOLOFILE_FILE",
+    "SOLOFILE_GIVEN_KEYS",
     "SOLOFILE_LAUNCHER_PID",
 };
 const dropped_prefixes = [_][]const u8{
@@ -78,12 +80,13 @@ fn isDropped(name: []const u8) bool {
     return false;
 }
 
-/// What the runtime is told; `crash` names the signal that ended its first try.
+/// What the runtime is told; `crash` names the signal that ended its first try, `keys` are those of the command line.
 pub const Facts = struct {
     bundle: []const u8,
     cache: []const u8,
     launcher_pid: i64,
     crash: ?[]const u8 = null,
+    keys: ?[]const u8 = null,
 };
 
 /// The environment of the runtime, in the form that exec takes.
@@ -97,6 +100,7 @@ pub fn forRuntime(arena: Allocator, block: Block, facts: Facts) error{OutOfMemor
     try result.append(arena, try print(arena, "SOLOFILE_CACHE_DIR={s}", .{facts.cache}));
     try result.append(arena, try print(arena, "SOLOFILE_LAUNCHER_PID={d}", .{facts.launcher_pid}));
     if (facts.crash) |signal| try result.append(arena, try print(arena, "SOLOFILE_CRASH={s}", .{signal}));
+    if (facts.keys) |keys| try result.append(arena, try print(arena, secrets.variable ++ "={s}", .{keys}));
     return (try result.toOwnedSliceSentinel(arena, null)).ptr;
 }
 

@@ -5,6 +5,7 @@ const os = @import("os.zig");
 const say = @import("say.zig");
 const archive = @import("archive.zig");
 const cache = @import("cache.zig");
+const secrets = @import("secrets.zig");
 const signature = @import("signature.zig");
 const store = @import("store.zig");
 const sums = @import("sums.zig");
@@ -47,6 +48,7 @@ fn run(init: std.process.Init.Minimal) (say.Refusal || error{OutOfMemory})!u8 {
     const arena = arena_state.allocator();
     const arguments = try os.process.arguments(arena, init);
     const block = try os.process.environment(arena, init);
+    const taken = try secrets.take(arena, arguments);
     const self = try universal.bundleOf(arena, try openSelf(arena, arguments), block);
     const opened = try archive.open(arena, self);
     try signature.check(arena, opened, arguments);
@@ -58,7 +60,8 @@ fn run(init: std.process.Init.Minimal) (say.Refusal || error{OutOfMemory})!u8 {
         .bundle = self.path,
         .cache = folder,
         .folder = place.folder,
-        .arguments = arguments,
+        .arguments = taken.arguments,
+        .keys = taken.keys,
         .block = block,
     });
 }

@@ -30,7 +30,7 @@ pub fn check(arena: std.mem.Allocator, archive: archives.Archive, arguments: []c
 }
 
 /// What follows `option` in `word`: nothing, or `=` with the value; null for another word. The runtime takes `_` for `-` too.
-fn afterOption(word: []const u8, option: []const u8) ?[]const u8 {
+pub fn afterOption(word: []const u8, option: []const u8) ?[]const u8 {
     if (word.len < option.len) return null;
     for (word[0..option.len], option) |is, wanted| {
         if (is != wanted and !(is == '_' and wanted == '-')) return null;

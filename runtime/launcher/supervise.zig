@@ -1,4 +1,4 @@
-//! The runtime as a child: started, watched to its end, and started once more when it crashes.
+//! The runtime as a child: started, watched to its end, and started once more when it crashes, within limits.
 
 const std = @import("std");
 const os = @import("os.zig");
@@ -20,8 +20,10 @@ pub const Job = struct {
     cache: []const u8,
     /// The unpacked pack.
     folder: []const u8,
-    /// As the launcher got them, the program's name first.
+    /// As the launcher got them, the program's name first and without secrets.
     arguments: []const [*:0]const u8,
+    /// The keys that stood among them (secrets.zig).
+    keys: ?[]const u8 = null,
     block: environment.Block,
 };
 
@@ -35,37 +37,67 @@ const End = struct {
     asked: bool,
 };
 
+/// How often a crash is followed by another start: always by one more; by further ones where each start before has lived for a
+/// while, so that a server which crashes once a week goes on for years, and one that crashes in a loop ends.
+const Budget = struct {
+    const steady_ms = 10_000;
+    const window_ms = 60 * 60 * 1000;
+    const most = 5;
+
+    times: [most]u64 = @splat(0),
+    count: usize = 0,
+
+    fn allows(budget: *Budget, now: u64, lived: u64) bool {
+        const oldest = &budget.times[budget.count % most];
+        if (budget.count > 0 and lived < steady_ms) return false;
+        if (budget.count >= most and now - oldest.* < window_ms) return false;
+        oldest.* = now;
+        budget.count += 1;
+        return true;
+    }
+};
+
 /// Runs the job to its end; returns the exit code of the launcher.
 pub fn run(arena: Allocator, job: Job) Failure!u8 {
     const terminal = os.process.terminal();
-    const end = try watch(arena, job, null);
-    const signal = switch (end.event) {
-        .killed => |signal| signal,
-        else => return exitCode(end.event),
-    };
-    os.process.restoreTerminal(terminal);
-    if (!os.process.isCrash(signal)) return exitCode(end.event);
-    const name = os.process.signalName(signal);
-    const note = try crash.note(arena, job, name);
-    if (end.asked) return exitCode(end.event);
-    say.line("the runtime crashed ({s}){s}; it is started once more.", .{ name, note });
-    return again(arena, job, name, terminal);
+    var budget: Budget = .{};
+    var crashed: ?[]const u8 = null;
+    while (true) {
+        const begun = os.process.ticks();
+        const end = try watch(arena, job, crashed);
+        const signal = switch (end.event) {
+            .killed => |signal| signal,
+            else => return exitCode(end.event),
+        };
+        os.process.restoreTerminal(terminal);
+        const now = os.process.ticks();
+        const killed = isKill(signal) and isServer(job) and now - begun >= Budget.steady_ms;
+        if (!os.process.isCrash(signal) and !killed) return exitCode(end.event);
+        const name = os.process.signalName(signal);
+        const note = try crash.note(arena, job, name);
+        if (end.asked) return exitCode(end.event);
+        const what = if (killed) "was killed" else "crashed";
+        if (!budget.allows(now, now - begun)) return say.refuse(
+            say.failure,
+            "The runtime {s} again ({s}){s}; start it with --doctor to see what it runs on.",
+            .{ what, name, note },
+        );
+        say.line("the runtime {s} ({s}){s}; it is started once more.", .{ what, name, note });
+        // What a kernel short of memory kills, or a person, is no fault of what computes.
+        if (!killed) crashed = name;
+    }
 }
 
-fn again(arena: Allocator, job: Job, first: []const u8, terminal: os.process.Terminal) Failure!u8 {
-    const end = try watch(arena, job, first);
-    const signal = switch (end.event) {
-        .killed => |signal| signal,
-        else => return exitCode(end.event),
-    };
-    os.process.restoreTerminal(terminal);
-    if (!os.process.isCrash(signal) or end.asked) return exitCode(end.event);
-    const name = os.process.signalName(signal);
-    return say.refuse(
-        say.failure,
-        "The runtime crashed again ({s}){s}; start it with --doctor to see what it runs on.",
-        .{ name, try crash.note(arena, job, name) },
-    );
+/// A server that the system killed (for example because memory ran out) is missed; whoever ended a chat so meant it.
+fn isServer(job: Job) bool {
+    for (job.arguments) |argument| {
+        if (std.mem.eql(u8, std.mem.span(argument), "--server")) return true;
+    }
+    return false;
+}
+
+fn isKill(signal: os.process.Signal) bool {
+    return if (@hasDecl(os.process, "isKill")) os.process.isKill(signal) else false;
 }
 
 fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {
@@ -74,6 +106,7 @@ fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {
         .cache = job.cache,
         .launcher_pid = os.process.ownProcess(),
         .crash = crashed,
+        .keys = job.keys,
     });
     const path = try std.fs.path.joinZ(arena, &.{ job.folder, program });
     const child = os.process.start(arena, path, try argumentsOf(arena, job), envp) catch |err| return notStarted(path, err);

@@ -32,12 +32,13 @@ class FaultyVariant:
     def tell(self, what: str) -> None:
         """From now on it does this: illegal, crash, hang or memory; nobody has used it yet."""
         self._control.write_text(what)
-        self._log.write_text("")
+        self._log.touch()
+        self._log.chmod(0)
 
     @property
     def uses(self) -> int:
         """How often it was initialised."""
-        return len(self._log.read_text())
+        return self._log.stat().st_mode & 0o777
 
 
 def pack_with(pack: Path, output: Path, variants: Mapping[str, Path | None]) -> None:
@@ -105,3 +106,21 @@ def left_behind(cache: Path, seen: Path | None = None) -> list[str]:
     """
     names = [str(path) for path in (seen or cache).rglob("*") if path.name.startswith((".tmp", "core", "crash-"))]
     return processes(cache) + names
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, whichever of its threads did."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(one) for one in (task / "children").read_text().split()]
+    return found
+
+
+def threads(pid: int) -> list[dict[str, str]]:
+    """What the kernel says of each thread of a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (line.partition(":") for line in (task / "status").read_text().splitlines())
+        fields = {name: value.strip() for name, _, value in lines}
+        found.append({name: fields[name] for name in ("NoNewPrivs", "Seccomp")})
+    return found

@@ -1,9 +1,11 @@
 /* Stands in for a CPU variant of ggml in the tests: misbehaves when it is initialised.
  *
- * CONTROL is the path of a file with one word: illegal, crash, hang or memory. Each time a byte is added to LOG. */
+ * The sandbox lets it open no file of the tests. But it may look at one, and change its mode: the length of the file
+ * CONTROL is that of one of the words illegal, crash, hang and memory, and the mode of LOG counts how often it was used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -18,11 +20,9 @@ int ggml_backend_score(void)
 
 static void note(void)
 {
-    FILE *file = fopen(LOG, "a");
-    if (file) {
-        fputc('.', file);
-        fclose(file);
-    }
+    struct stat found;
+    if (!stat(LOG, &found))
+        chmod(LOG, (found.st_mode & 0777) + 1);
 }
 
 static void take_all_memory(void)
@@ -37,19 +37,17 @@ static void take_all_memory(void)
 
 void *ggml_backend_init(void)
 {
-    char  word[16] = "";
-    FILE *file     = fopen(CONTROL, "r");
+    struct stat found;
     note();
-    if (!file || fscanf(file, "%15s", word) != 1)
+    if (stat(CONTROL, &found))
         return NULL;
-    fclose(file);
-    if (!strcmp(word, "illegal"))
+    if (found.st_size == strlen("illegal"))
         __asm__ volatile("ud2");
-    if (!strcmp(word, "crash"))
+    if (found.st_size == strlen("crash"))
         *(volatile int *)8 = 1;
-    if (!strcmp(word, "memory"))
+    if (found.st_size == strlen("memory"))
         take_all_memory();
-    while (!strcmp(word, "hang"))
+    while (found.st_size == strlen("hang"))
         pause();
     return NULL;
 }

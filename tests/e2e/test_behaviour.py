@@ -87,7 +87,7 @@ def test_ctrl_c_while_loading(start: Start) -> None:
 
 
 def test_sigterm_ends_a_server_with_answers_under_way(smollm2_bundle: Path, environment: dict[str, str]) -> None:
-    with serve([smollm2_bundle, "--server"], environment) as running:
+    with serve([smollm2_bundle, "--server", "--drain-seconds", "0"], environment) as running:
 
         def ask() -> None:
             body = json.dumps({"prompt": "word " * 4000, "n_predict": 500, "stream": True})

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from typing import Any
 
 import openai
 import pytest
-from running import QUESTION, Running, serve
+from faults import children, threads
+from running import QUESTION, Running, serve, wait_healthy
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "benchmarks")]
 
@@ -169,6 +171,64 @@ def test_the_page_changes_the_model(server: Running) -> None:
     assert server.json("GET", "/solofile/about", **KEY)["system_prompt"] == "You are a helpful assistant."
     status, _ = server.request("POST", "/solofile/model", {"model": "tiny"}, Origin=server.url)
     assert status == 401
+
+
+def serving(server: Running) -> int:
+    """The process that holds the model: the child of the one that stays outside the sandbox."""
+    (found,) = children(server.model_pid())
+    return found
+
+
+def confined(server: Running) -> bool:
+    return all(one == {"NoNewPrivs": "1", "Seccomp": "2"} for one in threads(serving(server)))
+
+
+def test_who_is_confined_before_and_after_a_change(server: Running) -> None:
+    outside = server.model_pid()
+    for model in ("tiny", "smollm2"):
+        before = {serving(server), *children(serving(server))}
+        end = time.monotonic() + 20
+        while not confined(server):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        change(server, model)
+        assert server.model_pid() == outside
+        while any(Path(f"/proc/{pid}").exists() for pid in before):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert {one["Seccomp"] for one in threads(outside)} == {"0"}
+
+
+def next_life(server: Running, before: int) -> None:
+    end = time.monotonic() + 60
+    while server.model_pid() in (before, server.process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    wait_healthy(server)
+
+
+@pytest.mark.parametrize("which", ["the one outside", "the one that serves"])
+def test_kill_9(bundle: Path, environment: dict[str, str], which: str) -> None:
+    with serve([bundle, "--server", "--api-key", "k", "--use", "tiny"], environment) as running:
+        outside, inside = running.model_pid(), serving(running)
+        time.sleep(11)  # a server that worked for a while is missed
+        os.kill(outside if which == "the one outside" else inside, signal.SIGKILL)
+        next_life(running, outside)
+        assert not Path(f"/proc/{inside}").exists()
+        assert ask(running)["model"] == "tiny"
+    assert "the runtime was killed (SIGKILL), noted in " in running.errors
+
+
+def test_a_crash_of_the_one_that_serves(bundle: Path, environment: dict[str, str]) -> None:
+    with serve([bundle, "--server", "--api-key", "k", "--use", "tiny"], environment) as running:
+        outside = running.model_pid()
+        os.kill(serving(running), signal.SIGSEGV)
+        next_life(running, outside)
+        assert ask(running)["model"] == "tiny"
+        change(running, "smollm2")
+        assert ask(running)["model"] == "smollm2"
+    assert "the runtime crashed (SIGSEGV), noted in " in running.errors
+    assert "Kernels: x64" in running.errors
 
 
 def test_a_change_ends_what_is_being_answered(server: Running) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes.util
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from namespaces import instead_of
@@ -28,8 +30,9 @@ class StubLoader:
     def __init__(self, folder: Path) -> None:
         found = real_loader()
         assert found is not None
-        self._control = folder / "control"
-        real = shutil.copy(found.resolve(), folder / "libvulkan-real.so")
+        reached = _within_reach()
+        self._control = reached / "control"
+        real = shutil.copy(found.resolve(), reached / "libvulkan-real.so")
         library = folder / "libvulkan.so.1"
         _compile(library, CONTROL=self._control, REAL=real)
         self.prefix = instead_of(found.resolve(), library)
@@ -47,6 +50,14 @@ class StubLoader:
     def calm(self) -> None:
         """From now on everything is handed on."""
         self._control.unlink(missing_ok=True)
+
+
+def _within_reach() -> Path:
+    """A folder that the sandbox lets drivers read, for the loader that stands in for one; gone at the end."""
+    folder = Path(tempfile.mkdtemp(dir="/opt", prefix="solofile-test-"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _compile(output: Path, **paths: Path | str) -> None:

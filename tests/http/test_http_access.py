@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 from http_support import MakeClient
-from solofile.runtime.auth import Keys, read_api_keys
+from solofile.runtime.auth import NOBODY, Key, Keys, read_api_keys
 from solofile.runtime.errors import InputError
 from solofile.runtime.server_settings import ServerSettings
 from werkzeug.test import Client
@@ -60,14 +60,14 @@ def test_open_without_a_key(make_client: MakeClient, path: str) -> None:
 
 
 def test_no_key_means_open() -> None:
-    assert Keys(()).opened_by("", "")
-    assert not Keys(("a",)).opened_by("", "")
+    assert Keys(()).find("", "") == NOBODY
+    assert Keys(("a",)).find("", "") is None
 
 
 def test_keys_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# ours\none\n\n two \r\n", "utf-8")
-    assert read_api_keys(path) == ["one", "two"]
+    assert read_api_keys(path) == [Key.of("one", "key-2"), Key.of("two", "key-4")]
     path.write_text("# nothing\n\n", "utf-8")
     with pytest.raises(InputError, match="no key in it"):
         read_api_keys(path)

@@ -214,10 +214,10 @@ def test_broken_requests_get_json(server: Server, engine: FakeEngine, data: byte
 
 
 def test_a_body_in_chunks(server: Server, engine: FakeEngine) -> None:
-    body = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (b'{"a":', b"1" * 70000, b"}"))
+    body = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (b'{"a":"', b"1" * 70000, b'"}'))
     head = b"POST /completion HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     assert b" 200 " in exchange(server, head + body + b"0\r\nTrailer: x\r\n\r\n")
-    assert engine.requests[0].body == b'{"a":' + b"1" * 70000 + b"}"
+    assert engine.requests[0].body == b'{"a":"' + b"1" * 70000 + b'"}'
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -47,6 +47,8 @@ SHARED = {"archive", "container", "ending", "errors", "fields", "integrity", "la
     "native_probe",
     "options",
     "record",
+    "seccomp",
+    "seccomp_programs",
     "stored_prompts",
     "system_files",
     "text_columns",

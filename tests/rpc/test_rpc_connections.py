@@ -327,9 +327,7 @@ def test_what_is_no_tls_is_closed_and_the_next_one_is_let_in(server: Server) -> 
     assert workers(server).facts
 
 
-def test_the_other_side_is_anonymous_encrypted_and_has_keys_of_its_own(
-    server: Server, context: ssl.SSLContext
-) -> None:
+def test_the_other_side_is_anonymous_encrypted_and_has_keys_of_its_own(server: Server, context: ssl.SSLContext) -> None:
     found = [rpc_client.call(server.endpoint, key_of(SECRET), LOOK, context)[0] for _ in range(2)]
     assert {one.socket.cipher() for one in found} == {("ADH-AES128-GCM-SHA256", "TLSv1.2", 128)}
     assert found[0].binding != found[1].binding

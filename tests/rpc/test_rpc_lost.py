@@ -59,13 +59,13 @@ def test_a_note_that_cannot_be_written_keeps_nobody_from_ending(tmp_path: Path) 
     assert ended
 
 
-def test_a_server_is_asked_to_go_on_with_other_words_once() -> None:
+def test_a_server_is_asked_to_go_on_without_a_worker_once() -> None:
     control = Control()
-    control.renew(["--server"], "A worker is gone.")
-    control.renew(["--chat"], "Another one is gone.")
+    control.renew(WORKER, "A worker is gone.")
+    control.renew(WORKER._replace(port=1), "Another one is gone.")
     control.switch("model")
     assert control.ending
-    assert control.next_words == ["--server"]
+    assert control.lost_worker == WORKER
     assert control.reason == "A worker is gone."
     assert not control.next_model
 

@@ -52,7 +52,7 @@ def engine() -> FakeEngine:
 def start(engine: FakeEngine) -> boot.Starter:
     """Starts the fake in place of llama.cpp, choosing kernels as the real start does."""
 
-    def start_fake(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
+    def start_fake(launch: Launch, bundle: Bundle, environ: Mapping[str, str], *_: object) -> boot.Started:
         return boot.Started(engine, choose_by_rules(launch, bundle, environ))
 
     return start_fake

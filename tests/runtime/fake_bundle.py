@@ -70,7 +70,7 @@ def main() -> None:
     scene, words = sys.argv[1], sys.argv[2:]
     sys.argv[1:] = words
 
-    def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], _: boot.Say) -> boot.Started:
+    def start(launch: Launch, bundle: Bundle, environ: Mapping[str, str], *_: object) -> boot.Started:
         if scene == "refused":
             raise InputError("tiny needs 9 GB of memory, and 4 GB are free: close other programs.")
         return boot.Started(make_engine(scene), choose_by_rules(launch, bundle, environ))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from small_bundle import LICENSE, make_bundle, model
-from solofile.runtime import cli, selection, serving
+from solofile.runtime import access, cli, selection
+from solofile.runtime.auth import Key
 from solofile.runtime.cache import Wanted
 from solofile.runtime.container import Bundle
 from solofile.runtime.errors import InputError
@@ -158,6 +159,18 @@ def test_native_folder_of_the_environment_counts_in_a_source_tree_alone(monkeypa
     assert selection.native_folder({"SOLOFILE_NATIVE_DIR": "/there"}) == Path(sys.executable).parent / "native"
 
 
+def test_beyond_loopback_a_key_is_needed_or_the_word_of_the_user() -> None:
+    loopback, world = ServerSettings(), ServerSettings(hosts=("0.0.0.0",))
+    with pytest.raises(InputError, match=r"^--host 0\.0\.0\.0 lets other machines in: give --api-key-file"):
+        access.checked(world)
+    keyed = ServerSettings(hosts=("0.0.0.0",), keys=(Key.of("k", "k"),))
+    spoken = ServerSettings(hosts=("0.0.0.0",), open_to_all=True)
+    for settings in (loopback, keyed, spoken):
+        assert access.checked(settings) is settings
+    with pytest.raises(InputError, match="ask for different things"):
+        access.checked(ServerSettings(api_keys=("k",), open_to_all=True))
+
+
 def test_default_arguments_that_no_bundle_may_hold(
     environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,12 +183,12 @@ def test_key_file(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("# comment\n\nfirst\n second \n")
     settings = ServerSettings(api_keys=("zeroth",))
-    assert serving.with_key_files(settings, (str(keys),)).api_keys == ("zeroth", "first", "second")
+    assert access.with_key_files(settings, (str(keys),)).keys == (Key.of("first", "key-3"), Key.of("second", "key-4"))
     keys.write_text("# none\n")
     with pytest.raises(InputError, match="has no key in it"):
-        serving.with_key_files(settings, (str(keys),))
+        access.with_key_files(settings, (str(keys),))
     keys.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="it is no UTF-8 text"):
-        serving.with_key_files(settings, (str(keys),))
+        access.with_key_files(settings, (str(keys),))
     with pytest.raises(InputError, match="cannot be read"):
-        serving.with_key_files(settings, (str(tmp_path / "gone"),))
+        access.with_key_files(settings, (str(tmp_path / "gone"),))

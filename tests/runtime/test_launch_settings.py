@@ -84,7 +84,18 @@ def test_some_options_add_up() -> None:
 
 @pytest.mark.parametrize(
     "spelling",
-    ["--host 0.0.0.0", "--api-key k", "--server", "-p x", "--path /", "--kernel x64", "--require-signature K"],
+    [
+        "--host 0.0.0.0",
+        "--api-key k",
+        "--server",
+        "-p x",
+        "--path /",
+        "--kernel x64",
+        "--require-signature K",
+        "--no-auth",
+        "--access-log x",
+        "--otlp-endpoint http://127.0.0.1",
+    ],
 )
 def test_the_manifest_cannot_decide_what_only_the_user_may(spelling: str) -> None:
     with pytest.raises(RefusedOption, match="which only the user can give: rebuild the bundle without it"):
@@ -105,7 +116,8 @@ def test_impossible_port(port: str) -> None:
 
 
 def test_server_defaults_are_loopback_and_no_key() -> None:
-    assert server("") == ServerSettings()
+    assert server("--server") == ServerSettings()
+    assert server("") == ServerSettings(drain_seconds=0.0)
     assert launch("--chat").server is None
     assert launch("-p x").server is None
 
@@ -143,13 +155,31 @@ def test_key_of_the_environment_counts_unless_the_command_line_names_one() -> No
     assert (found.server.api_keys, found.api_key_files) == ((), ("keys",))
 
 
+def test_keys_that_the_launcher_hid_come_from_the_environment() -> None:
+    hidden = {"SOLOFILE_GIVEN_KEYS": "a,b\x1fc"}
+    assert server("--server --api-key * --api-key=*", **hidden).api_keys == ("a", "b", "c")
+    assert server("--server --api-key *").api_keys == ("*",)
+
+
+def test_bounds_of_a_server() -> None:
+    words = "--server --queue 3 --max-tokens 50 --max-seconds 1.5 --drain-seconds 0 --max-body-mb 2 --access-log a.log "
+    words += "--access-log-mb 5 --otlp-endpoint http://127.0.0.1:4318 --no-auth"
+    assert server(words) == ServerSettings(
+        queue=3, max_tokens=50, max_seconds=1.5, drain_seconds=0.0, max_body=2 << 20, access_log=Path("a.log"),
+        access_log_bytes=5 << 20, otlp_endpoint="http://127.0.0.1:4318", open_to_all=True,
+    )  # fmt: skip
+    for words in ("--queue -1", "--max-seconds -1", "--max-tokens -1", "--drain-seconds -2", "--access-log-mb 0"):
+        with pytest.raises(InputError, match=words.split()[0]):
+            server(f"--server {words}")
+
+
 def test_llama_cpps_environment_does_not_count() -> None:
     environ = {"LLAMA_API_KEY": "k", "LLAMA_ARG_CTX_SIZE": "1", "LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "1"}
     assert launch("", environ=environ) == launch("")
 
 
 def test_keys_with_commas_stand_in_quotes() -> None:
-    assert resolve(["--api-key", '"a,b",c'], manifest(), {}).server == ServerSettings(api_keys=("a,b", "c"))
+    assert resolve(["--server", "--api-key", '"a,b",c'], manifest(), {}).server == ServerSettings(api_keys=("a,b", "c"))
 
 
 def test_log_level() -> None:

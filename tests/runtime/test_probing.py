@@ -263,6 +263,7 @@ def test_the_job_of_a_probe() -> None:
         "list_devices": True,
         "background": False,
         "environment": {"A": "b"},
+        "confined": True,
         "member": {"name": "models/x.gguf", "file": "/bundle", "offset": 65536, "size": 9},
         "probe": {
             "member": "models/x.gguf", "device": "Vulkan0", "threads": 3, "repack": True, "seconds": 0.05,

@@ -159,6 +159,10 @@ pub fn isCrash(signal: Signal) bool {
     };
 }
 
+pub fn isKill(signal: Signal) bool {
+    return signal == .KILL;
+}
+
 /// The signal's usual name, for example "SIGSEGV".
 pub fn signalName(signal: Signal) []const u8 {
     return switch (signal) {
