@@ -90,18 +90,21 @@ def extract(
     DamagedBundle for a damaged part, which then is not left behind. An interruption leaves nothing.
     """
     made = [one for one in (folder, *folder.parents) if not one.exists()]
-    _make_empty(folder)
-    bundle.read_in_order()
+    empty = False
     try:
+        _make_empty(folder)
+        empty = True
+        bundle.read_in_order()
         return _extracted(bundle, folder, on_bytes, only)
     except KeyboardInterrupt:
-        _remove(bundle, folder, made)
+        _remove(bundle, folder, made, written=empty)
         raise
 
 
-def _remove(bundle: Bundle, folder: Path, made: list[Path]) -> None:
-    """Remove what an interrupted extraction has written, and the folders that it has ``made``, the inner ones first."""
-    paths = [folder / name for name in (*bundle.parts, MANIFEST_NAME)]
+def _remove(bundle: Bundle, folder: Path, made: list[Path], *, written: bool) -> None:
+    """Remove what an interrupted extraction has ``written``, and the folders that it has ``made``, the inner ones
+    first. What lies in a folder that was not found to be empty is not its own."""
+    paths = [folder / name for name in (*bundle.parts, MANIFEST_NAME)] if written else []
     for path in paths:
         path.unlink(missing_ok=True)
     inside = {parent for path in paths for parent in path.parents if folder in parent.parents}
