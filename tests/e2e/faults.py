@@ -124,3 +124,11 @@ def threads(pid: int) -> list[dict[str, str]]:
         fields = {name: value.strip() for name, _, value in lines}
         found.append({name: fields[name] for name in ("NoNewPrivs", "Seccomp")})
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Does a process run? One that has ended may wait a while for somebody to look at how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
