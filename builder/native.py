@@ -24,7 +24,7 @@ from solofile.builder import inputs
 from solofile.builder.errors import BuildError
 from solofile.builder.gpu import GpuLibrary, build_vulkan
 from solofile.builder.hashing import file_sha256, folder_digests
-from solofile.builder.native_tree import FLAGS, LABEL, NativeTree, own_sources
+from solofile.builder.native_tree import FLAGS, GPU_ALONE, LABEL, NativeTree, own_sources
 from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.targets import Target, find_gpus, find_kernels, find_target
@@ -124,13 +124,13 @@ def libraries_folder(target: str | None = None) -> Path | None:
 
 def native_key(target: Target) -> str:
     """The hash of everything that goes into a target's libraries, as 16 hex digits."""
-    pins = inputs.pins("tools")
+    pins, sources = inputs.pins("tools"), folder_digests(own_sources())
     facts = {
         "sdist": inputs.LLAMA.sha256,
         "tools": {name: pin.version for name, pin in pins.items()},
         "target": [target.triple, target.system_name, target.processor],
         "flags": FLAGS,
-        "sources": folder_digests(own_sources()),
+        "sources": {path: digest for path, digest in sources.items() if not path.startswith(GPU_ALONE)},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -23,6 +23,8 @@ from solofile.builder.tools import ProgressMaker, machine_jobs, run_logged
 
 LABEL = "native libraries"
 FLAGS = ("-DCMAKE_BUILD_TYPE=Release",)
+GPU_ALONE = ("vulkan-windows/",)
+"""What of runtime/native goes into GPU backends and nothing else."""
 FREE_BYTES = 2_000_000_000
 """What the compiler, the sources and a build tree take, with all kernels."""
 

@@ -35,7 +35,7 @@ TARGETS = {
     for target in (
         Target("linux-x86_64", "x86_64-linux-gnu.2.17", "Linux", "x86_64", tuple(X86), BASE, ("vulkan",)),
         Target("linux-aarch64", "aarch64-linux-gnu.2.17", "Linux", "aarch64", _ARM_LINUX, BASE_ARM_LINUX, ()),
-        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
+        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ("vulkan",)),
     )
 }
 
