@@ -35,6 +35,7 @@ METAL = "libggml-metal.dylib"
 CPYTHON = "CPYTHON_WINDOWS_AARCH64"
 """The variable with URL#SHA256 of the only CPython for windows-aarch64: an archive of python-build-standalone."""
 
+SUMS = "SHA256SUMS"
 QUESTION = "What is the capital of France? Answer in one sentence."
 
 
@@ -44,19 +45,7 @@ class ReleaseError(Exception):
 
 def main(words: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    steps = parser.add_subparsers(required=True, dest="step")
-    steps.add_parser("plan", help="what is built and tested, as lines NAME=JSON for a workflow's outputs")
-    metal = steps.add_parser("metal", help=f"build {METAL} on a Mac, with Apple's SDK")
-    metal.add_argument("folder", type=Path)
-    smoke_ = steps.add_parser("smoke", help="see whether the demo's bundle does all its work on this machine")
-    smoke_.add_argument("bundle", type=Path)
-    smoke_.add_argument("--target", choices=RUNNERS, required=True)
-    compare_ = steps.add_parser("compare", help="see whether two folders hold the same files, byte for byte")
-    compare_.add_argument("folders", type=Path, nargs=2)
-    sums_ = steps.add_parser("sums", help="write SHA256SUMS for the files of a folder")
-    sums_.add_argument("folder", type=Path)
-    given = parser.parse_args(words)
+    given = parse(words)
     try:
         {"plan": _plan, "metal": _metal, "smoke": _smoke, "compare": _compare, "sums": _sums}[given.step](given)
     except ReleaseError as error:
@@ -65,18 +54,40 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
+def parse(words: list[str] | None) -> argparse.Namespace:
+    """What the words say."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    steps = parser.add_subparsers(required=True, dest="step")
+    plan_ = steps.add_parser("plan", help="what is built and tested, as lines NAME=VALUE for a workflow's outputs")
+    plan_.add_argument("--tag", default="", help="refuse one that is not this version's")
+    metal = steps.add_parser("metal", help=f"build {METAL} on a Mac, with Apple's SDK")
+    metal.add_argument("folder", type=Path)
+    smoke_ = steps.add_parser("smoke", help="see whether the demo's bundle does all its work on this machine")
+    smoke_.add_argument("bundle", type=Path)
+    smoke_.add_argument("--target", choices=RUNNERS, required=True)
+    compare_ = steps.add_parser("compare", help="see whether two folders hold the same files, byte for byte")
+    compare_.add_argument("folders", type=Path, nargs=2)
+    sums_ = steps.add_parser("sums", help=f"write {SUMS} for the files of a folder")
+    sums_.add_argument("folder", type=Path)
+    return parser.parse_args(words)
+
+
 # ---- plan ---------------------------------------------------------------------------------------------------------
 
 
-def _plan(_: argparse.Namespace) -> None:
+def _plan(given: argparse.Namespace) -> None:
     from solofile.builder.targets import TARGETS
+    from solofile.runtime.version import __version__
 
+    if given.tag not in ("", f"v{__version__}"):
+        raise ReleaseError(f"The tag {given.tag} is not this version's: it has to be v{__version__}.")
     rows, notes = plan({name: target.gpus for name, target in TARGETS.items()}, os.environ, takes_metal())
     for note in notes:
         print(f"::warning::{note}", file=sys.stderr)
     print(f"packs={json.dumps(rows)}")
     metal = [{"target": row["target"], "runner": row["runner"]} for row in rows if row["metal"]]
     print(f"metal={json.dumps(metal)}")
+    print(f"version={__version__}")
 
 
 def plan(
@@ -250,9 +261,6 @@ def _sums(given: argparse.Namespace) -> None:
         raise ReleaseError(f"There is nothing in {given.folder} to sum up.")
     (given.folder / SUMS).write_text("".join(lines), "utf-8", newline="\n")
     print("".join(lines), end="")
-
-
-SUMS = "SHA256SUMS"
 
 
 def files_of(folder: Path) -> dict[str, Path]:

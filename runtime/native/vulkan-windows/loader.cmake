@@ -8,3 +8,7 @@ execute_process(
 add_library(Vulkan::Vulkan INTERFACE IMPORTED)
 target_include_directories(Vulkan::Vulkan SYSTEM INTERFACE ${SOLOFILE_VULKAN_KIT}/include)
 target_link_libraries(Vulkan::Vulkan INTERFACE ${import_library})
+
+# windows.cmake lists the exports of what is in ggml's own folder; this backend has a folder of its own, and is not there
+# before all have been read.
+cmake_language(DEFER CALL export_from ggml-vulkan ggml_backend_init)
