@@ -1,7 +1,7 @@
 """Builds ggml's GPU backends from the pinned sources, each into a cache entry keyed by all that goes in.
 
     <build cache>/gpus/<key>/
-        libggml-<gpu>.so
+        libggml-<gpu>.so     (ggml-<gpu>.dll for Windows)
         gpu.json             its SHA-256, what it needs of a system, what its shader compiler lacked
 
 A backend has a build tree of its own: what it is built with may be missing or fail, which must not touch the rest, and
@@ -23,15 +23,20 @@ from solofile.builder.errors import BuildError
 from solofile.builder.hashing import file_sha256, folder_digests
 from solofile.builder.native_tree import FLAGS, NativeTree, own_sources
 from solofile.builder.paths import build_cache, keep_newest, locked, made_at, mark_used
+from solofile.builder.pe import read_needed, system_has
 from solofile.builder.progress import Progress
+from solofile.builder.shared_shaders import sharing
 from solofile.builder.targets import Target
 from solofile.builder.tools import ProgressMaker
 from solofile.builder.vulkan_kit import Kit, find_kit
 from solofile.runtime.library_names import library_file
 from solofile.runtime.manifest import Gpu
 
-SOURCES = ("CMakeLists.txt", "toolchain.cmake", "vulkan/")
-"""What of runtime/native goes into a GPU backend."""
+SOURCES = {
+    "Linux": ("CMakeLists.txt", "toolchain.cmake", "vulkan/"),
+    "Windows": ("CMakeLists.txt", "toolchain.cmake", "vulkan/", "vulkan-windows/", "windows.cmake"),
+}
+"""What of runtime/native goes into a GPU backend, by the system that it is for."""
 
 SYSTEM = frozenset(
     {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
@@ -41,6 +46,7 @@ SYSTEM = frozenset(
 
 
 OLDEST_GLIBC = (2, 17)
+OLDEST_WINDOWS = "Windows 10"
 """What a bundle needs in any case."""
 
 
@@ -65,13 +71,19 @@ def build_vulkan(target: Target, progress: ProgressMaker) -> GpuLibrary:
     kit = find_kit()
     folder = build_cache() / "gpus" / gpu_key(target, folder_digests(own_sources()), kit)
     if not _is_whole(folder):
-        options = {"SOLOFILE_GPU": "vulkan", "SOLOFILE_VULKAN_KIT": kit.folder}
-        tree = NativeTree(target, progress, suffix=f"-vulkan-{kit.key}", label="Vulkan backend", options=options)
+        tree = _tree(target, progress, kit)
         with locked(tree.lock, waiting=_say_waiting):
             if not _is_whole(folder):
                 _make(folder, tree, target, kit)
     mark_used(folder)
     return _read(folder, kit)
+
+
+def _tree(target: Target, progress: ProgressMaker, kit: Kit) -> NativeTree:
+    options: dict[str, object] = {"SOLOFILE_GPU": "vulkan", "SOLOFILE_VULKAN_KIT": sharing(kit).folder}
+    if target.system_name == "Windows":
+        options["CMAKE_PROJECT_solofile_native_INCLUDE"] = "vulkan-windows/loader.cmake"
+    return NativeTree(target, progress, suffix=f"-vulkan-{kit.key}", label="Vulkan backend", options=options)
 
 
 def gpu_key(target: Target, sources: dict[str, str], kit: Kit) -> str:
@@ -81,14 +93,17 @@ def gpu_key(target: Target, sources: dict[str, str], kit: Kit) -> str:
         "tools": {name: pin.version for name, pin in inputs.pins("tools").items()},
         "target": [target.triple, target.system_name, target.processor],
         "flags": FLAGS,
-        "sources": {path: digest for path, digest in sources.items() if path.startswith(SOURCES)},
+        "sources": {path: digest for path, digest in sources.items() if path.startswith(SOURCES[target.system_name])},
         "kit": kit.key,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def needs_of(path: Path, lacks: tuple[str, ...] = ()) -> Gpu:
-    """What the manifest says of a GPU backend. Raises ElfError."""
+    """What the manifest says of a GPU backend. Raises ElfError, PeError."""
+    if path.suffix == ".dll":
+        foreign = sorted(name for name in read_needed(path) if not system_has(name) and not name.startswith("ggml"))
+        return Gpu(OLDEST_WINDOWS, tuple(foreign), lacks)
     needs = read_needs(path)
     foreign = sorted(name for name in needs.libraries if name not in SYSTEM and not name.startswith("libggml"))
     glibc = max(needs.glibc, OLDEST_GLIBC)

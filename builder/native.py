@@ -25,7 +25,7 @@ from solofile.builder import inputs
 from solofile.builder.errors import BuildError
 from solofile.builder.gpu import GpuLibrary, build_vulkan
 from solofile.builder.hashing import file_sha256, folder_digests
-from solofile.builder.native_tree import FLAGS, LABEL, OWN_FOLDERS, NativeTree, own_sources
+from solofile.builder.native_tree import FLAGS, GPU_ALONE, LABEL, OWN_FOLDERS, NativeTree, own_sources
 from solofile.builder.paths import build_cache, keep_newest, locked, mark_used
 from solofile.builder.progress import Progress
 from solofile.builder.targets import Target, find_gpus, find_kernels, find_target
@@ -145,7 +145,7 @@ def native_key(target: Target) -> str:
 
 
 def _sources(target: Target) -> dict[str, str]:
-    others = set(OWN_FOLDERS.values()) - {OWN_FOLDERS.get(target.name)}
+    others = (set(OWN_FOLDERS.values()) | GPU_ALONE) - {OWN_FOLDERS.get(target.name)}
     digests = folder_digests(own_sources())
     return {path: sha256 for path, sha256 in digests.items() if path.partition("/")[0] not in others}
 

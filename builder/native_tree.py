@@ -26,6 +26,8 @@ FLAGS = ("-DCMAKE_BUILD_TYPE=Release",)
 OWN_FOLDERS = {"macos-aarch64": "macos", "macos-x86_64": "macos", "windows-aarch64": "windows-arm"}
 """Folders of the sources that are for these targets alone: the libraries of others stay as they are when one changes.
 ``project.cmake`` in them is included by project()."""
+GPU_ALONE = frozenset({"vulkan-windows"})
+"""Folders of runtime/native that go into GPU backends and nothing else."""
 FREE_BYTES = 2_000_000_000
 """What the compiler, the sources and a build tree take, with all kernels."""
 

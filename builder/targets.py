@@ -49,7 +49,7 @@ TARGETS = {
         Target("macos-aarch64", "aarch64-macos.11.0", "Darwin", "arm64", tuple(ARM_MACOS), BASE_ARM_MACOS, ()),
         Target("macos-x86_64", "x86_64-macos.11.0", "Darwin", "x86_64", tuple(X86), BASE, ()),
         Target("windows-aarch64", "aarch64-windows-gnu", "Windows", "aarch64", _ARM_WINDOWS, BASE_ARM_WINDOWS, ()),
-        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ()),
+        Target("windows-x86_64", "x86_64-windows-gnu", "Windows", "x86_64", tuple(X86), BASE, ("vulkan",)),
     )
 }
 

@@ -134,4 +134,11 @@ def _look_for(path: Path) -> None:
     try:
         ctypes.CDLL(str(path))
     except OSError as error:
-        raise _Missing(str(error).removeprefix(f"{path}: ")) from error
+        raise _Missing(_why(error, path)) from error
+
+
+def _why(error: OSError, path: Path) -> str:
+    """What the system says against a library; Windows does not say which other one it misses, nor Python why."""
+    if sys.platform == "win32" and isinstance(error, FileNotFoundError):
+        return f"{path.name}, or a library that it needs, does not load"
+    return str(error).removeprefix(f"{path}: ")

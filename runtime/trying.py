@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,27 @@ def kept(probe: Probe, outcome: Outcome, *, disturbed: bool) -> Mapping[str, Any
 
 def lacking(needs: tuple[str, ...], root: str = "/") -> list[str]:
     """Those of these shared libraries that the system's loader would not find; none is loaded."""
-    if not needs or sys.platform != "linux":
+    if not needs or sys.platform not in ("linux", "win32"):
         return []
+    if sys.platform == "win32":
+        return absent_from(_system_folder(), needs)
     from solofile.runtime import vulkan_files
 
     return [name for name in needs if not vulkan_files.loaders(root, name)]
+
+
+def absent_from(folder: str, names: tuple[str, ...]) -> list[str]:
+    """Those of these files that are not in the folder, the only one where Windows looks for a bundle
+    (starter/program.c: SetDefaultDllDirectories)."""
+    return [name for name in names if not os.path.isfile(f"{folder}/{name}")]  # noqa: PTH113 - no pathlib here
+
+
+def _system_folder() -> str:
+    """``C:\\Windows\\System32``, by Windows itself and not by the environment."""
+    if sys.platform != "win32":
+        return ""
+    import ctypes
+
+    text = ctypes.create_unicode_buffer(1 << 15)
+    ctypes.windll.kernel32.GetSystemDirectoryW(text, len(text))
+    return text.value

@@ -203,6 +203,11 @@ def test_libraries_are_found_as_the_loader_finds_them(tmp_path: Path) -> None:
     assert trying.lacking(names, str(tmp_path)) == ["libgone.so", "libcached.so", "libother.so"]
 
 
+def test_windows_looks_in_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "vulkan-1.dll").touch()
+    assert trying.absent_from(str(tmp_path), ("vulkan-1.dll", "cudart64_12.dll")) == ["cudart64_12.dll"]
+
+
 def idle(known: Known, wishes: Wishes | None = None, on: object = None, offer: Offer = CPU_ONLY) -> list[Probe]:
     where, wishes = on or machine(ZEN4), wishes or Wishes()
     path = chosen(where, offer, wishes, known).path
