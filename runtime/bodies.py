@@ -73,11 +73,14 @@ def _check_fields(path: str, found: dict[str, Any]) -> None:
             raise BadBodyError(f"The number of {name[:40]} is out of all proportion: give it one that is not.")
     if path not in _EMBEDDING:
         return
-    given = found.get("input", found.get("content"))
-    if given is not None and not _is_input(given) and not (isinstance(given, list) and all(map(_is_input, given))):
+    name = next((name for name in ("input", "content") if name in found), "")
+    given = found.get(name)
+    if name and not _is_input(given) and not (isinstance(given, list) and all(map(_is_input, given))):
         raise BadBodyError("The input is no text, no list of tokens and no list of these: send it as one.")
     if not isinstance(found.get("encoding_format", ""), str):
         raise BadBodyError("encoding_format is no text: give it float or base64.")
+    if not isinstance(found.get("embd_normalize", 2), int | float):
+        raise BadBodyError("embd_normalize is no number: give it -1 for none, 0, 1, 2 or another norm.")
 
 
 def _is_input(given: object) -> bool:
@@ -85,7 +88,12 @@ def _is_input(given: object) -> bool:
     if isinstance(given, dict):
         return isinstance(given.get("prompt_string"), str)
     parts = given if isinstance(given, list) else [given]
-    return all(isinstance(part, str) or (isinstance(part, int) and not isinstance(part, bool)) for part in parts)
+    return all(isinstance(part, str) or _is_token(part) for part in parts)
+
+
+def _is_token(given: object) -> bool:
+    """Is it a whole number that llama.cpp reads as one (32 bits)?"""
+    return isinstance(given, int) and not isinstance(given, bool) and -(2**31) <= given < 2**31
 
 
 def depth(body: bytes) -> int:

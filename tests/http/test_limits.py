@@ -282,6 +282,10 @@ def test_bodies_that_do(body: bytes) -> None:
         ("/embedding", {"content": [{"a": 1}]}, "The input is no text"),
         ("/v1/embeddings", {"input": [[1, None]]}, "The input is no text"),
         ("/v1/embeddings", {"input": "x", "encoding_format": None}, "encoding_format is no text"),
+        ("/embedding", {"content": ["x", -(10**20)]}, "The input is no text"),
+        ("/v1/embeddings", {"input": None}, "The input is no text"),
+        ("/embedding", {"content": None}, "The input is no text"),
+        ("/embedding", {"content": "x", "embd_normalize": None}, "embd_normalize is no number"),
         ("/completion", {"prompt": "x", "frequency_penalty": -1e308}, "frequency_penalty is out of all proportion"),
     ],
 )
