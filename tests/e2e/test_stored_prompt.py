@@ -20,6 +20,8 @@ PLAIN_QUESTIONS = (QUESTION, "12 + 3 = ?", "What is the name of the largest ocea
 """With a likeliest answer: how llama.cpp rounds depends on how many tokens it computes at once and where in its cache
 they lie, as ever when a part of a prompt was read before."""
 
+WITHOUT = ["--server", "--no-calibrate", "-sys", "Be brief.", "-np", "1", "--cache-ram", "0"]
+
 TOOLS = [{"type": "function", "function": {"name": "book", "description": "Books a room. " * 40, "parameters": {}}}]
 EXAMPLE = "Rooms have numbers from 101 to 499. Write the number of the room and nothing else, as in the examples. " * 3
 
@@ -79,8 +81,7 @@ def alone(hotel: Path, environment: dict[str, str]) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def without(hotel: Path, environment: dict[str, str]) -> Iterator[Running]:
     """The same, told to begin with another system prompt, and with room for one request at a time."""
-    words = ["--server", "--no-calibrate", "-sys", "Be brief.", "-np", "1", "--cache-ram", "0"]
-    with serve([hotel, *words], environment) as running:
+    with serve([hotel, *WITHOUT], environment) as running:
         yield running
     assert "system.kv is not used, since the system prompt is another one" in running.errors
 
@@ -128,14 +129,18 @@ def test_answers_are_those_without_it(with_state: Running, without: Running, hot
         assert answer == expected
 
 
-def test_answers_are_those_behind_a_prompt_that_was_read_here(alone: Running, without: Running, hotel: Path) -> None:
-    """Word for word, whatever the question: the same numbers at the same places in the same batches."""
+def test_answers_are_those_behind_a_prompt_that_was_read_here(
+    alone: Running, hotel: Path, environment: dict[str, str]
+) -> None:
+    """Word for word, whatever the question: the same numbers at the same places in the same batches. So it is a server
+    that has answered nothing before."""
     stored = prompts(hotel)["system"].tokens
-    read_beginning(without, stored)
-    for question in QUESTIONS:
-        (answer, one), (expected, two) = ask(alone, question), ask(without, question)
-        assert one["cache_n"] == two["cache_n"] >= stored - 1
-        assert answer == expected
+    with serve([hotel, *WITHOUT], environment) as fresh:
+        read_beginning(fresh, stored)
+        for question in QUESTIONS:
+            (answer, one), (expected, two) = ask(alone, question), ask(fresh, question)
+            assert one["cache_n"] == two["cache_n"] >= stored - 1
+            assert answer == expected
 
 
 def test_state_is_no_other_than_the_one_computed_here(hotel: Path, environment: dict[str, str], folder: Path) -> None:
