@@ -65,7 +65,7 @@ def test_a_header_keeps_a_conversation_together(fleet: Fleet) -> None:
     seen: dict[str, set[str]] = {}
     for turn in range(3):
         for topic in TOPICS[:8]:
-            answer = fleet.ask(question(f"{topic} {turn}"), {"X-Conversation-Id": topic}, max_tokens=1)
+            answer = fleet.ask(question(f"{topic} {turn}"), {"X-Session-Id": topic}, max_tokens=1)
             seen.setdefault(topic, set()).add(answer.who)
     assert all(len(names) == 1 for names in seen.values())
     assert set.union(*seen.values()) == set(NAMES)
