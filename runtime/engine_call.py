@@ -41,6 +41,14 @@ class LlamaCall:
         """From any thread: make `run` and the iteration of its answer end soon."""
         self._library.sf_call_cancel(self._handle)
 
+    def end(self) -> None:
+        """Cancel, and free the slot now: whoever else still knows this call (a traceback, the watch) may keep it for
+        long, and the slot with it."""
+        self.cancel()
+        data, size = c_void_p(), c_size_t()
+        while self._library.sf_call_next(self._handle, byref(data), byref(size)):
+            pass
+
     def __del__(self) -> None:
         self._library.sf_call_free(self._handle)
 
@@ -74,5 +82,5 @@ class LlamaResponse:
     def close(self) -> None:
         """End the answer and free what it holds; may be called again."""
         if self._call is not None:
-            self._call.cancel()
+            self._call.end()
             self._call = None

@@ -126,9 +126,13 @@ class Watcher:
                 if self._stopping:
                     return
                 watches = [watch for watch in self._watches if watch.socket is not None]
-            for watch in _gone(watches):
-                watch.tell()
-                self.forget(watch)
+            self._tell(_gone(watches))
+            del watches  # the next one may be long in coming: till then nothing here is to hold on to a call
+
+    def _tell(self, watches: list[Watch]) -> None:
+        for watch in watches:
+            watch.tell()
+            self.forget(watch)
 
 
 def _gone(watches: Iterable[Watch]) -> list[Watch]:

@@ -67,7 +67,7 @@ def schema():
 
 def cancel():
     with client.messages.stream(
-        messages=question("Count from 1 to 1000, one number a line."), max_tokens=4000, **ALWAYS
+        messages=question("Write a very long story about a lighthouse."), max_tokens=4000, **ALWAYS
     ) as pieces:
         for number, _ in enumerate(pieces.text_stream):
             if number == 10:

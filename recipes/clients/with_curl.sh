@@ -51,8 +51,8 @@ embeddings() {
 }
 
 cancel() { # curl that ends closes the connection: the server stops computing and the slot is free
-    count='{"role": "user", "content": "Count from 1 to 1000, one number a line."}'
-    ask /v1/chat/completions "{\"messages\": [$helper, $count], \"temperature\": 0, \"max_tokens\": 4000, \"stream\": true}" \
+    story='{"role": "user", "content": "Write a very long story about a lighthouse."}'
+    ask /v1/chat/completions "{\"messages\": [$helper, $story], \"temperature\": 0, \"max_tokens\": 4000, \"stream\": true}" \
         -N 2>&1 | head -n 20 >/dev/null
     begin=$(date +%s)
     ask /v1/chat/completions "{\"messages\": [$helper], \"max_tokens\": 4}" >/dev/null

@@ -68,7 +68,7 @@ def embeddings():
 
 def cancel():
     pieces = litellm.completion(
-        messages=question("Count from 1 to 1000, one number a line."), max_tokens=4000, stream=True, **ALWAYS
+        messages=question("Write a very long story about a lighthouse."), max_tokens=4000, stream=True, **ALWAYS
     )
     for number, _ in enumerate(pieces):
         if number == 10:

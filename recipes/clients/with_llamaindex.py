@@ -76,7 +76,7 @@ def embeddings():
 
 
 def cancel():
-    pieces = model.stream_chat(question("Count from 1 to 1000, one number a line."), max_tokens=4000)
+    pieces = model.stream_chat(question("Write a very long story about a lighthouse."), max_tokens=4000)
     for number, _ in enumerate(pieces):
         if number == 10:
             break

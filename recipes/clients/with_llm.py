@@ -89,7 +89,7 @@ def embeddings():
 
 
 def cancel():
-    answer = model.prompt("Count from 1 to 1000, one number a line.", system=HELPER, temperature=0, max_tokens=4000)
+    answer = model.prompt("Write a very long story about a lighthouse.", system=HELPER, temperature=0, max_tokens=4000)
     pieces = iter(answer)
     for number, _ in enumerate(pieces):
         if number == 10:

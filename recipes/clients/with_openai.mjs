@@ -75,7 +75,7 @@ const examples = {
   },
 
   async cancel() {
-    const messages = question('Count from 1 to 1000, one number a line.');
+    const messages = question('Write a very long story about a lighthouse.');
     const pieces = await client.chat.completions.create({
       model, messages, temperature: 0, max_tokens: 4000, stream: true,
     });

@@ -78,7 +78,7 @@ def embeddings():
 def cancel():
     pieces = client.chat.completions.create(
         model=MODEL,
-        messages=question("Count from 1 to 1000, one number a line."),
+        messages=question("Write a very long story about a lighthouse."),
         temperature=0,
         max_tokens=4000,
         stream=True,

@@ -11,7 +11,7 @@ from client_support import KeyedServer, Said
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 CAPITAL = "The capital of France is Paris."
-COUNT = "Count from 1 to 1000, one number a line."
+STORY = "Write a very long story about a lighthouse."
 
 
 def is_json(text: str) -> bool:
@@ -75,8 +75,8 @@ def test_who_goes_away_frees_the_slot(said: Said, keyed_server: KeyedServer) -> 
 
 
 def test_the_answer_that_is_left_would_have_been_long(keyed_server: KeyedServer) -> None:
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": COUNT}]
-    body = {"messages": messages, "temperature": 0, "max_tokens": 700}
+    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": STORY}]
+    body = {"messages": messages, "temperature": 0, "max_tokens": 1000}
     answer = keyed_server.json("POST", "/v1/chat/completions", body)
     assert answer["choices"][0]["finish_reason"] == "length"
 

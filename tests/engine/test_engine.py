@@ -144,6 +144,16 @@ def test_a_closed_answer_frees_its_slot(engine: LlamaEngine) -> None:
     assert wait_for(lambda: idle(engine), 2)
 
 
+def test_a_closed_answer_frees_its_slot_whoever_knows_its_call(engine: LlamaEngine) -> None:
+    body = {"prompt": "the", "n_predict": 1900, "ignore_eos": True, "stream": True}
+    call = engine.call(Request("POST", "/completion", body=json.dumps(body).encode()))
+    response = call.run()
+    next(iter(response))
+    response.close()
+    assert wait_for(lambda: idle(engine), 0.5)
+    call.cancel()
+
+
 def test_many_calls_at_once(engine: LlamaEngine) -> None:
     expected = completion(engine)["content"]
     answers: list[str] = []

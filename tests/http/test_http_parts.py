@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -138,6 +139,28 @@ def test_the_watch_forgets() -> None:
     theirs.close()
     time.sleep(0.3)
     assert not told
+    ours.close()
+
+
+def test_the_watch_holds_on_to_nothing() -> None:
+    """What it told is not kept until it tells the next."""
+
+    class Call:
+        def __init__(self) -> None:
+            self.told = threading.Event()
+
+        def cancel(self) -> None:
+            self.told.set()
+
+    watcher = Watcher()
+    ours, theirs = socket.socketpair()
+    call = Call()
+    known = weakref.ref(call)
+    watcher.watch(ours, call.cancel)
+    theirs.close()
+    assert call.told.wait(2)
+    del call
+    assert wait_until(lambda: known() is None, 2)
     ours.close()
 
 

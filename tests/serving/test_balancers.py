@@ -65,7 +65,7 @@ def test_a_header_keeps_a_conversation_together(fleet: Fleet) -> None:
     seen: dict[str, set[str]] = {}
     for turn in range(3):
         for topic in TOPICS[:8]:
-            answer = fleet.ask(question(f"{topic} {turn}"), {"X-Conversation-Id": topic}, max_tokens=1)
+            answer = fleet.ask(question(f"{topic} {turn}"), {"X-Session-Id": topic}, max_tokens=1)
             seen.setdefault(topic, set()).add(answer.who)
     assert all(len(names) == 1 for names in seen.values())
     assert set.union(*seen.values()) == set(NAMES)
@@ -103,7 +103,7 @@ def streamed(fleet: Fleet, talk: list[dict[str, str]], tokens: int, begun: threa
 
 
 def test_a_stream_comes_token_by_token(fleet: Fleet) -> None:
-    lines = streamed(fleet, question("Count from 1 to 100, one number a line."), 80, threading.Event())
+    lines = streamed(fleet, question("Write a very long story about a lighthouse."), 80, threading.Event())
     times = [when for when, _ in lines]
     assert lines[-1][1] == "[DONE]"
     assert len(lines) > 60
@@ -116,7 +116,7 @@ def test_a_bundle_that_ends_finishes_its_answers(fleet: Fleet, smollm2_bundle: P
     told = subprocess.run([smollm2_bundle, "--help"], capture_output=True, text=True, check=True, timeout=60)
     if "--drain-seconds" not in told.stdout:
         pytest.skip("this runtime ends its answers when it is asked to end: it has no --drain-seconds")
-    talk = question("Count from 1 to 100, one number a line.")
+    talk = question("Write a very long story about a lighthouse.")
     leaving = fleet.bundles[fleet.ask(talk, max_tokens=1).who].process
     begun, lines = threading.Event(), list[tuple[float, str]]()
     reader = threading.Thread(target=lambda: lines.extend(streamed(fleet, talk, 150, begun)))
