@@ -90,9 +90,7 @@ def _plan(given: argparse.Namespace) -> None:
     print(f"version={__version__}")
 
 
-def plan(
-    targets: dict[str, tuple[str, ...]], environment: Any, metal: bool
-) -> tuple[list[dict[str, Any]], list[str]]:
+def plan(targets: dict[str, tuple[str, ...]], environment: Any, metal: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each pack to make, and what is left out with the reason. ``targets`` have GPU backends by name."""
     rows, notes = [], []
     for name, runner in RUNNERS.items():

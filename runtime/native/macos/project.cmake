@@ -15,7 +15,7 @@ endforeach()
 # Runs when everything is declared.
 function(finish_for_macos)
     get_property(targets DIRECTORY ${LLAMA_CPP_DIR}/ggml/src PROPERTY BUILDSYSTEM_TARGETS)
-    foreach(target ${targets} solofile)
+    foreach(target ${targets} solofile ggml-rpc)
         set_property(TARGET ${target} PROPERTY INSTALL_RPATH @loader_path)
     endforeach()
     if(SOLOFILE_SYSTEM_PROCESSOR STREQUAL "arm64")
