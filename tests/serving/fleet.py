@@ -38,7 +38,8 @@ class Fleet:
 
     def start(self, name: str) -> None:
         """Start one bundle, which calls itself by ``name``."""
-        command = [self._bundle, "--server", "--port", str(self.ports[name]), "-a", name, "-np", "2", "-c", "4096"]
+        command = [self._bundle, "--server", "--port", str(self.ports[name]), "-a", name]
+        command += ["-np", "2", "-c", "4096", "--drain-seconds", "60"]  # of the answers on a busy machine too
         environment = {**os.environ, "SOLOFILE_CACHE": str(self._folder / "cache")}
         process = subprocess.Popen(
             list(map(str, command)), env=environment, start_new_session=True, text=True,
