@@ -42,7 +42,7 @@ class Running:
 
     def json(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         status, content = self.request(method, path, body, **headers)
-        assert status == 200, content
+        assert status == 200, (status, content)
         return json.loads(content)
 
     def model_pid(self) -> int:

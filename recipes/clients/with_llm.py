@@ -30,6 +30,10 @@ class Server(Chat):
         super().__init__("solofile", model_name="any", api_base=f"{URL}/v1", supports_schema=True, supports_tools=True)
         self.key = KEY
 
+    def get_client(self, *given, **more):
+        self.client = super().get_client(*given, **more)  # to be closed, see cancel()
+        return self.client
+
 
 class Caller(Server):
     """A model of 135M parameters has to be made to call, and helped to the first word; a larger one needs neither."""
@@ -90,11 +94,10 @@ def embeddings():
 
 def cancel():
     answer = model.prompt("Write a very long story about a lighthouse.", system=HELPER, temperature=0, max_tokens=4000)
-    pieces = iter(answer)
-    for number, _ in enumerate(pieces):
+    for number, _ in enumerate(answer):
         if number == 10:
             break
-    pieces.close()  # closes the connection: the server stops computing and the slot is free
+    model.client.close()  # llm has no word for it. Closes the connection: the server stops and the slot is free
     begin = time.monotonic()
     model.prompt("Hello!", max_tokens=4, stream=False).text()
     print(f"cancel: the next answer came after {time.monotonic() - begin:.1f} s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,12 +38,18 @@ def said(request: pytest.FixtureRequest, keyed_server: KeyedServer, tmp_path_fac
     traced = shutil.which("strace") is not None
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "SOLOFILE_API_KEY": KEY}
     before = keyed_server.predicted_tokens()
-    done = subprocess.run(
+    with subprocess.Popen(
         [*(strace if traced else []), *command_of(request.param), keyed_server.running.url],
-        env=environment, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    printed = done.stdout.replace("\ndata: ", "\n")  # server-sent events, as curl shows them
+        env=environment, cwd=home, text=True, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            output, errors = process.communicate(timeout=200)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what strace had started, too: it would keep the slot
+            raise
+    assert process.returncode == 0, output + errors
+    printed = output.replace("\ndata: ", "\n")  # server-sent events, as curl shows them
     parts: dict[str, list[str]] = {}
     for name, text in re.findall(r"^(\w+): (.*?)(?=^\w+: |\Z)", printed, re.M | re.S):
         parts.setdefault(name, []).append(text.strip())
