@@ -196,8 +196,7 @@ def _answer(text: str) -> str:
 @contextmanager
 def served(bundle: Path, limit: float = 180) -> Iterator[str]:
     """The address of a server that is ready; it is ended with the block."""
-    command = [bundle, "--server", "--port", "18080"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([str(bundle), "--server", "--port", "18080"], stdin=subprocess.DEVNULL)
     url, end = "http://127.0.0.1:18080", time.monotonic() + limit
     try:
         while not _is_ready(url):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from solofile.builder.errors import BuildError
-
 _SYSTEM = frozenset(
     {"advapi32.dll", "bcrypt.dll", "crypt32.dll", "gdi32.dll", "kernel32.dll", "kernelbase.dll", "msvcrt.dll"}
     | {"ntdll.dll", "ole32.dll", "psapi.dll", "shell32.dll", "ucrtbase.dll", "user32.dll", "ws2_32.dll"}
@@ -16,7 +14,7 @@ _DIRECTORIES = 112
 """Where the data directories begin in the optional header of a 64-bit file."""
 
 
-class PeError(BuildError):
+class PeError(ValueError):
     """A file that is no 64-bit program or library for Windows, or one that is damaged."""
 
 
