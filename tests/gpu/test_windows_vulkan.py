@@ -91,7 +91,7 @@ def run(wine: Runner, bundle: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def no_vulkan(wine: Runner, tmp_path: Path) -> Iterator[None]:
-    """A Windows without vulkan-1.dll, as it is where no driver brought one; but one lies where bundles must not look."""
+    """A Windows without vulkan-1.dll, as where no driver brought one; one lies where bundles must not look."""
     loader = Path(wine.settings["WINEPREFIX"], "drive_c/windows/system32/vulkan-1.dll")
     planted = tmp_path / loader.name
     shutil.move(loader, planted)
