@@ -128,20 +128,26 @@ def _metal(given: argparse.Namespace) -> None:
     from solofile.builder import inputs
 
     ggml = inputs.llama_source() / "vendor" / "llama.cpp" / "ggml"
-    for command in metal_commands(inputs.cmake(), inputs.ninja(), ggml, given.folder):
+    for command in metal_commands(inputs.cmake(), inputs.ninja(), ggml, given.folder.absolute()):
         subprocess.run(command, check=True)
-    print(given.folder / "bin" / METAL)
 
 
 def metal_commands(cmake: Path, ninja: Path, ggml: Path, folder: Path) -> list[list[str]]:
-    """Configure and build: ggml's Metal backend alone, its shaders inside, for the oldest macOS that bundles run on."""
+    """Build ggml's Metal backend alone, its shaders inside, and let it ask for ggml by the name that bundles have."""
     on = ("BUILD_SHARED_LIBS", "GGML_BACKEND_DL", "GGML_METAL", "GGML_METAL_EMBED_LIBRARY")
     off = ("GGML_CPU", "GGML_BLAS", "GGML_ACCELERATE", "GGML_NATIVE", "GGML_CCACHE", "GGML_OPENMP")
     options = [*(f"-D{name}=ON" for name in on), *(f"-D{name}=OFF" for name in off)]
     options += ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_OSX_DEPLOYMENT_TARGET=12.0", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    options += [f"-DCMAKE_{kind}_OUTPUT_DIRECTORY={folder.absolute() / 'bin'}" for kind in ("LIBRARY", "RUNTIME")]
-    configure = [str(cmake), "-G", "Ninja", "-S", str(ggml), "-B", str(folder), *options]
-    return [configure, [str(cmake), "--build", str(folder), "--target", "ggml-metal"]]
+    options += [f"-DCMAKE_{kind}_OUTPUT_DIRECTORY={folder / 'bin'}" for kind in ("LIBRARY", "RUNTIME")]
+    options += ["-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON", "-DCMAKE_INSTALL_RPATH=@loader_path"]
+    made, final = str(folder / "bin" / "libggml-metal.so"), str(folder / "bin" / METAL)  # CMake's ending for modules
+    return [
+        [str(cmake), "-G", "Ninja", "-S", str(ggml), "-B", str(folder), *options],
+        [str(cmake), "--build", str(folder), "--target", "ggml-metal"],
+        ["cp", made, final],
+        ["install_name_tool", "-change", "@rpath/libggml-base.0.dylib", "@rpath/libggml-base.dylib", final],
+        ["codesign", "--force", "--sign", "-", final],  # the change has broken the linker's signature
+    ]
 
 
 # ---- smoke --------------------------------------------------------------------------------------------------------
@@ -194,8 +200,7 @@ def _answer(text: str) -> str:
 @contextmanager
 def served(bundle: Path, limit: float = 180) -> Iterator[str]:
     """The address of a server that is ready; it is ended with the block."""
-    command = [bundle, "--server", "--port", "18080"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([str(bundle), "--server", "--port", "18080"], stdin=subprocess.DEVNULL)
     url, end = "http://127.0.0.1:18080", time.monotonic() + limit
     try:
         while not _is_ready(url):

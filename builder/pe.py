@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-
-from solofile.builder.errors import BuildError
 
 _SYSTEM = frozenset(
     {"advapi32.dll", "bcrypt.dll", "crypt32.dll", "gdi32.dll", "kernel32.dll", "kernelbase.dll", "msvcrt.dll"}
     | {"ntdll.dll", "ole32.dll", "psapi.dll", "shell32.dll", "ucrtbase.dll", "user32.dll", "ws2_32.dll"}
 )
 _EXPORTS, _IMPORTS = 0, 1
+_BY_NUMBER = 1 << 63
 _DIRECTORIES = 112
 """Where the data directories begin in the optional header of a 64-bit file."""
 
 
-class PeError(BuildError):
+class PeError(ValueError):
     """A file that is no 64-bit program or library for Windows, or one that is damaged."""
 
 
@@ -29,6 +29,11 @@ def system_has(library: str) -> bool:
 def read_needed(path: Path) -> set[str]:
     """The libraries that are loaded along with the file. Raises PeError."""
     return _Pe(path).needed()
+
+
+def read_imported(path: Path) -> dict[str, set[str]]:
+    """The names that the file takes from each of these libraries. Raises PeError."""
+    return _Pe(path).imported()
 
 
 def read_exported(path: Path) -> set[str]:
@@ -46,15 +51,27 @@ class _Pe:
             raise self._damaged() from error
 
     def needed(self) -> set[str]:
-        found: set[str] = set()
+        return set(self.imported())
+
+    def imported(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
         try:
             at = self._directory(_IMPORTS)
             while at and (name := self._number(at + 12)):
-                found.add(self._text(name))
+                names = self._number(at) or self._number(at + 16)
+                found.setdefault(self._text(name), set()).update(self._names(names))
                 at += 20
         except struct.error as error:
             raise self._damaged() from error
         return found
+
+    def _names(self, table: int) -> Iterator[str]:
+        """What a table of imports names; those by number have no name."""
+        at = self._offset(table) if table else len(self._data)
+        while table and (entry := struct.unpack_from("<Q", self._data, at)[0]):
+            if not entry & _BY_NUMBER:
+                yield self._text(entry + 2)
+            at += 8
 
     def exported(self) -> set[str]:
         try:

@@ -77,26 +77,26 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 @pytest.fixture
 def run(wine: Runner, bundle: Path, tmp_path: Path) -> Run:
-    """Runs the bundle on a machine that it does not know yet, with more in the environment."""
+    """Runs the bundle in ``tmp_path`` on a machine that it does not know yet, with more in the environment."""
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {**wine.environment(tmp_path / "cache"), **more}
         return subprocess.run(
-            wine.command(bundle, *words), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=240, check=False,
+            wine.command(bundle, *words), cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=240, check=False,
         )  # fmt: skip
 
     return run
 
 
 @pytest.fixture
-def no_vulkan(wine: Runner) -> Iterator[None]:
-    """A Windows without vulkan-1.dll, as it is where no driver brought one."""
+def no_vulkan(wine: Runner, tmp_path: Path) -> Iterator[None]:
+    """A Windows without vulkan-1.dll, as where no driver brought one; one lies where bundles must not look."""
     loader = Path(wine.settings["WINEPREFIX"], "drive_c/windows/system32/vulkan-1.dll")
-    away = loader.with_suffix(".away")
-    loader.rename(away)
+    planted = tmp_path / loader.name
+    shutil.move(loader, planted)
     yield
-    away.rename(loader)
+    shutil.move(planted, loader)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from solofile.builder.backends import backend_name
 from solofile.runtime.hardware import target
 from solofile.runtime.version import __version__
 
@@ -75,10 +76,15 @@ def test_what_is_left_out_is_said(release: ModuleType) -> None:
 
 
 def test_metal_is_built_alone_and_with_its_shaders_inside(release: ModuleType, tmp_path: Path) -> None:
-    configure, build = release.metal_commands(Path("cmake"), Path("ninja"), tmp_path / "ggml", tmp_path / "metal")
+    made = release.metal_commands(Path("cmake"), Path("ninja"), tmp_path / "ggml", tmp_path / "metal")
+    configure, build, copy, rename, sign = made
     assert {"-DGGML_METAL=ON", "-DGGML_METAL_EMBED_LIBRARY=ON", "-DGGML_BACKEND_DL=ON", "-DGGML_CPU=OFF"} < {*configure}
     assert f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={tmp_path / 'metal' / 'bin'}" in configure
     assert build == ["cmake", "--build", str(tmp_path / "metal"), "--target", "ggml-metal"]
+    final = str(tmp_path / "metal" / "bin" / release.METAL)
+    assert copy[-1] == rename[-1] == sign[-1] == final
+    assert rename[3] == "@rpath/libggml-base.dylib"  # the only name that foreign_backends.py takes
+    assert backend_name(Path(final)) == "metal"
 
 
 def two_folders(folder: Path) -> tuple[Path, Path]:
