@@ -71,7 +71,7 @@ pub fn run(arena: Allocator, job: Job) Failure!u8 {
         };
         os.process.restoreTerminal(terminal);
         const now = os.process.ticks();
-        const killed = isKill(signal) and isServer(job) and now - begun >= Budget.steady_ms;
+        const killed = os.process.isKill(signal) and isServer(job) and now - begun >= Budget.steady_ms;
         if (!os.process.isCrash(signal) and !killed) return exitCode(end.event);
         const name = os.process.signalName(signal);
         const note = try crash.note(arena, job, name);
@@ -94,10 +94,6 @@ fn isServer(job: Job) bool {
         if (std.mem.eql(u8, std.mem.span(argument), "--server")) return true;
     }
     return false;
-}
-
-fn isKill(signal: os.process.Signal) bool {
-    return if (@hasDecl(os.process, "isKill")) os.process.isKill(signal) else false;
 }
 
 fn watch(arena: Allocator, job: Job, crashed: ?[]const u8) Failure!End {

@@ -1,73 +1,24 @@
-//! Files on Linux: thin calls on the kernel with errors that the launcher can name. No libc, no global state but `last`.
+//! Files on Linux: thin calls on the kernel with errors that the launcher can name. No libc.
 
 const std = @import("std");
 const linux = std.os.linux;
 
 pub const Handle = linux.fd_t;
 
-/// What a caller may want to tell apart; everything else is Failed, and `last` keeps its number for the message.
-pub const Error = error{
-    NotFound,
-    Exists,
-    AccessDenied,
-    ReadOnly,
-    NoSpace,
-    NotADirectory,
-    NotEmpty,
-    SymbolicLink,
-    WouldBlock,
-    NoLocks,
-    Interrupted,
-    Failed,
-};
+const failures = @import("posix_failure.zig");
+pub const Error = failures.Error;
+pub const why = failures.why;
 
-var last: linux.E = .SUCCESS;
+const shared = @import("posix_files.zig");
+pub const readAt = shared.readAt;
+pub const writeAll = shared.writeAll;
+pub const say = shared.say;
+pub const isSame = shared.isSame;
+pub const hasMode = shared.hasMode;
 
 pub fn check(result: usize) Error!usize {
     const code = linux.errno(result);
-    if (code == .SUCCESS) return result;
-    last = code;
-    return switch (code) {
-        .NOENT => error.NotFound,
-        .EXIST => error.Exists,
-        .ACCES, .PERM => error.AccessDenied,
-        .ROFS => error.ReadOnly,
-        .NOSPC, .DQUOT => error.NoSpace,
-        .NOTDIR => error.NotADirectory,
-        .NOTEMPTY => error.NotEmpty,
-        .LOOP => error.SymbolicLink,
-        .AGAIN => error.WouldBlock,
-        .NOLCK, .NOSYS, .OPNOTSUPP => error.NoLocks,
-        .INTR => error.Interrupted,
-        else => error.Failed,
-    };
-}
-
-/// The error in the words of a sentence.
-pub fn why(err: Error) []const u8 {
-    return switch (err) {
-        error.NotFound => "no such file or folder",
-        error.Exists => "it exists already",
-        error.AccessDenied => "permission denied",
-        error.ReadOnly => "read-only file system",
-        error.NoSpace => "no space left",
-        error.NotADirectory => "a part of its path is not a folder",
-        error.NotEmpty => "the folder is not empty",
-        error.SymbolicLink => "a symbolic link",
-        error.WouldBlock => "in use",
-        error.NoLocks => "not supported by the file system",
-        error.Interrupted => "interrupted",
-        error.Failed => switch (last) {
-            .IO => "input/output error",
-            .NAMETOOLONG => "the name is too long",
-            .MFILE, .NFILE => "too many open files",
-            .FBIG => "the file is too large for this file system or limit",
-            .NOMEM => "out of memory",
-            .NOEXEC => "not a program for this machine",
-            .STALE => "stale network file handle",
-            else => "the system refused",
-        },
-    };
+    return if (code == .SUCCESS) result else failures.failure(code);
 }
 
 const facts = @import("linux_stat.zig");
@@ -107,33 +58,6 @@ pub fn lock(fd: Handle, kind: Lock) Error!void {
 
 pub fn close(fd: Handle) Error!void {
     _ = try check(linux.close(fd));
-}
-
-/// Fills `buffer` from `offset`; the count is smaller only at the end of the file.
-pub fn readAt(fd: Handle, buffer: []u8, offset: u64) Error!usize {
-    var done: usize = 0;
-    while (done < buffer.len) {
-        const rest = buffer[done..];
-        const n = check(linux.pread(fd, rest.ptr, rest.len, @intCast(offset + done))) catch |err| switch (err) {
-            error.Interrupted => continue,
-            else => return err,
-        };
-        if (n == 0) break;
-        done += n;
-    }
-    return done;
-}
-
-pub fn writeAll(fd: Handle, bytes: []const u8) Error!void {
-    var rest = bytes;
-    while (rest.len > 0) {
-        const n = check(linux.write(fd, rest.ptr, rest.len)) catch |err| switch (err) {
-            error.Interrupted => continue,
-            else => return err,
-        };
-        if (n == 0) return error.NoSpace;
-        rest = rest[n..];
-    }
 }
 
 /// No read-ahead: what lies beside the bytes that are read is often a model of many gigabytes.
@@ -213,27 +137,8 @@ pub fn listFolder(arena: std.mem.Allocator, path: [*:0]const u8) (Error || error
     }
 }
 
-const error_output: Handle = 2;
-
-/// Writes to standard error, which may be gone.
-pub fn say(text: []const u8) void {
-    writeAll(error_output, text) catch {};
-}
-
 /// Whether standard error is a terminal.
 pub fn errorsAreSeen() bool {
     var settings: linux.termios = undefined;
-    return linux.errno(linux.tcgetattr(error_output, &settings)) == .SUCCESS;
-}
-
-/// Whether the path leads to the very file that is open.
-pub fn isSame(fd: Handle, path: [*:0]const u8) bool {
-    const held = fstat(fd) catch return true;
-    const named = lstat(path) catch return false;
-    return held.dev == named.dev and held.ino == named.ino;
-}
-
-/// Whether it has the mode that a cached file or folder must have.
-pub fn hasMode(found: Stat, mode: u32) bool {
-    return found.mode == mode;
+    return linux.errno(linux.tcgetattr(shared.error_output, &settings)) == .SUCCESS;
 }

@@ -4,19 +4,8 @@ const builtin = @import("builtin");
 const linux = @import("std").os.linux;
 const files = @import("linux_files.zig");
 
-pub const Kind = enum { file, folder, link, other };
-
-pub const Stat = struct {
-    kind: Kind,
-    /// Permission bits, set-id and sticky included.
-    mode: u32,
-    uid: u32,
-    size: u64,
-    /// Seconds since 1970, UTC.
-    mtime: i64,
-    dev: u64,
-    ino: u64,
-};
+const shared = @import("posix_stat.zig");
+pub const Stat = shared.Stat;
 
 // The kernel's own struct stat. newfstatat is used rather than statx because every kernel has it and no sandbox refuses it.
 const RawStat = switch (builtin.cpu.arch) {
@@ -65,13 +54,8 @@ fn statAt(fd: usize, path: [*:0]const u8, flags: usize) files.Error!Stat {
     const number = if (@hasField(linux.SYS, "fstatat64")) .fstatat64 else .newfstatat;
     _ = try files.check(linux.syscall4(number, fd, @intFromPtr(path), @intFromPtr(&raw), flags));
     return .{
-        .kind = switch (raw.mode & 0o170000) {
-            0o100000 => .file,
-            0o040000 => .folder,
-            0o120000 => .link,
-            else => .other,
-        },
-        .mode = raw.mode & 0o7777,
+        .kind = shared.kindOf(raw.mode),
+        .mode = shared.permissions(raw.mode),
         .uid = raw.uid,
         .size = @intCast(raw.size),
         .mtime = raw.mtime[0],

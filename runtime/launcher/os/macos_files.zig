@@ -5,73 +5,24 @@ const c = std.c;
 
 pub const Handle = c.fd_t;
 
-/// What a caller may want to tell apart; everything else is Failed, and `last` keeps its number for the message.
-pub const Error = error{
-    NotFound,
-    Exists,
-    AccessDenied,
-    ReadOnly,
-    NoSpace,
-    NotADirectory,
-    NotEmpty,
-    SymbolicLink,
-    WouldBlock,
-    NoLocks,
-    Interrupted,
-    Failed,
-};
+const failures = @import("posix_failure.zig");
+pub const Error = failures.Error;
+pub const why = failures.why;
 
-var last: c.E = .SUCCESS;
+const shared = @import("posix_files.zig");
+pub const readAt = shared.readAt;
+pub const writeAll = shared.writeAll;
+pub const say = shared.say;
+pub const isSame = shared.isSame;
+pub const hasMode = shared.hasMode;
 
 /// The result of a call, unless it is the -1 that means a failure.
 pub fn check(result: anytype) Error!usize {
-    if (result >= 0) return @intCast(result);
-    return failure(@enumFromInt(c._errno().*));
+    return if (result >= 0) @intCast(result) else lastFailure();
 }
 
-pub fn failure(code: c.E) Error {
-    last = code;
-    return switch (code) {
-        .NOENT => error.NotFound,
-        .EXIST => error.Exists,
-        .ACCES, .PERM => error.AccessDenied,
-        .ROFS => error.ReadOnly,
-        .NOSPC, .DQUOT => error.NoSpace,
-        .NOTDIR => error.NotADirectory,
-        .NOTEMPTY => error.NotEmpty,
-        .LOOP => error.SymbolicLink,
-        .AGAIN => error.WouldBlock,
-        .NOLCK, .NOSYS, .OPNOTSUPP => error.NoLocks,
-        .INTR => error.Interrupted,
-        else => error.Failed,
-    };
-}
-
-/// The error in the words of a sentence.
-pub fn why(err: Error) []const u8 {
-    return switch (err) {
-        error.NotFound => "no such file or folder",
-        error.Exists => "it exists already",
-        error.AccessDenied => "permission denied",
-        error.ReadOnly => "read-only file system",
-        error.NoSpace => "no space left",
-        error.NotADirectory => "a part of its path is not a folder",
-        error.NotEmpty => "the folder is not empty",
-        error.SymbolicLink => "a symbolic link",
-        error.WouldBlock => "in use",
-        error.NoLocks => "not supported by the file system",
-        error.Interrupted => "interrupted",
-        error.Failed => switch (last) {
-            .IO => "input/output error",
-            .NAMETOOLONG => "the name is too long",
-            .MFILE, .NFILE => "too many open files",
-            .FBIG => "the file is too large for this file system or limit",
-            .NOMEM => "out of memory",
-            .NOEXEC, .BADARCH, .BADEXEC => "not a program for this machine",
-            .STALE => "stale network file handle",
-            else => "the system refused",
-        },
-    };
+fn lastFailure() Error {
+    return failures.failure(@enumFromInt(c._errno().*));
 }
 
 const facts = @import("macos_stat.zig");
@@ -116,36 +67,6 @@ pub fn close(fd: Handle) Error!void {
     _ = try check(c.close(fd));
 }
 
-/// The system refuses to read or write more at once.
-const most = 1 << 30;
-
-/// Fills `buffer` from `offset`; the count is smaller only at the end of the file.
-pub fn readAt(fd: Handle, buffer: []u8, offset: u64) Error!usize {
-    var done: usize = 0;
-    while (done < buffer.len) {
-        const rest = buffer[done..];
-        const n = check(c.pread(fd, rest.ptr, @min(rest.len, most), @intCast(offset + done))) catch |err| switch (err) {
-            error.Interrupted => continue,
-            else => return err,
-        };
-        if (n == 0) break;
-        done += n;
-    }
-    return done;
-}
-
-pub fn writeAll(fd: Handle, bytes: []const u8) Error!void {
-    var rest = bytes;
-    while (rest.len > 0) {
-        const n = check(c.write(fd, rest.ptr, @min(rest.len, most))) catch |err| switch (err) {
-            error.Interrupted => continue,
-            else => return err,
-        };
-        if (n == 0) return error.NoSpace;
-        rest = rest[n..];
-    }
-}
-
 const read_advice = 44; // F_RDADVISE
 const read_ahead = 45; // F_RDAHEAD
 
@@ -159,7 +80,7 @@ const Advice = extern struct { offset: i64, count: c_int };
 
 /// These bytes, and only these, will be read soon.
 pub fn adviseSoon(fd: Handle, offset: u64, length: u64) void {
-    const advice: Advice = .{ .offset = @intCast(offset), .count = @intCast(@min(length, most)) };
+    const advice: Advice = .{ .offset = @intCast(offset), .count = @intCast(@min(length, shared.most)) };
     _ = c.fcntl(fd, read_advice, &advice);
 }
 
@@ -200,20 +121,20 @@ pub fn readLink(path: [*:0]const u8, buffer: []u8) Error![]u8 {
 }
 
 pub fn currentFolder(buffer: []u8) Error![]u8 {
-    const found = c.getcwd(buffer.ptr, buffer.len) orelse return failure(@enumFromInt(c._errno().*));
+    const found = c.getcwd(buffer.ptr, buffer.len) orelse return lastFailure();
     return std.mem.sliceTo(found[0..buffer.len], 0);
 }
 
 /// The path without links and "." and ".." parts.
 pub fn realPath(path: [*:0]const u8, buffer: *[4096]u8) Error![]u8 {
-    const found = c.realpath(path, buffer) orelse return failure(@enumFromInt(c._errno().*));
+    const found = c.realpath(path, buffer) orelse return lastFailure();
     return std.mem.span(found);
 }
 
 /// The names in a folder, "." and ".." left out.
 pub fn listFolder(arena: std.mem.Allocator, path: [*:0]const u8) (Error || error{OutOfMemory})![]const []const u8 {
     if ((try lstat(path)).kind == .link) return error.SymbolicLink;
-    const folder = c.opendir(path) orelse return failure(@enumFromInt(c._errno().*));
+    const folder = c.opendir(path) orelse return lastFailure();
     defer _ = c.closedir(folder);
     var names: std.ArrayList([]const u8) = .empty;
     while (c.readdir(folder)) |entry| {
@@ -224,27 +145,8 @@ pub fn listFolder(arena: std.mem.Allocator, path: [*:0]const u8) (Error || error
     return names.items;
 }
 
-const error_output: Handle = 2;
-
-/// Writes to standard error, which may be gone.
-pub fn say(text: []const u8) void {
-    writeAll(error_output, text) catch {};
-}
-
 /// Whether standard error is a terminal.
 pub fn errorsAreSeen() bool {
     var settings: c.termios = undefined;
-    return c.tcgetattr(error_output, &settings) == 0;
-}
-
-/// Whether the path leads to the very file that is open.
-pub fn isSame(fd: Handle, path: [*:0]const u8) bool {
-    const held = fstat(fd) catch return true;
-    const named = lstat(path) catch return false;
-    return held.dev == named.dev and held.ino == named.ino;
-}
-
-/// Whether it has the mode that a cached file or folder must have.
-pub fn hasMode(found: Stat, mode: u32) bool {
-    return found.mode == mode;
+    return c.tcgetattr(shared.error_output, &settings) == 0;
 }

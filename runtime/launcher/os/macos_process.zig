@@ -4,24 +4,25 @@
 
 const std = @import("std");
 const c = std.c;
+const failures = @import("posix_failure.zig");
 const files = @import("macos_files.zig");
 const check = files.check;
 
 pub const Process = c.pid_t;
 
-/// The ending of a program's file name.
-pub const program_suffix = "";
-
-/// The words of the command line.
-pub fn arguments(_: std.mem.Allocator, init: std.process.Init.Minimal) error{OutOfMemory}![]const [*:0]const u8 {
-    return init.args.vector;
-}
-
-pub fn environment(_: std.mem.Allocator, init: std.process.Init.Minimal) error{OutOfMemory}![]const ?[*:0]const u8 {
-    return init.environ.block.slice;
-}
-
-pub const Signal = c.SIG;
+const shared = @import("posix_process.zig");
+pub const program_suffix = shared.program_suffix;
+pub const arguments = shared.arguments;
+pub const environment = shared.environment;
+pub const Signal = shared.Signal;
+pub const Event = shared.Event;
+pub const isCrash = shared.isCrash;
+pub const isKill = shared.isKill;
+pub const signalName = shared.signalName;
+pub const exitCodeOf = shared.exitCodeOf;
+pub const wallClock = shared.wallClock;
+pub const ticks = shared.ticks;
+pub const sleep = shared.sleep;
 
 const taken = [_]Signal{ .INT, .QUIT, .TERM, .HUP, .USR1, .USR2, .CHLD, .PIPE };
 
@@ -112,13 +113,11 @@ fn execFailure(pipe: c.fd_t, child: Process) StartError!?StartError {
     }
     var status: c_int = 0;
     _ = c.waitpid(child, &status, 0);
-    return switch (files.failure(@enumFromInt(code))) {
+    return switch (failures.failure(@enumFromInt(code))) {
         error.AccessDenied => error.ExecDenied,
         else => |err| err,
     };
 }
-
-pub const Event = union(enum) { exited: u8, killed: Signal, asked_to_stop, other };
 
 /// Waits for what happens next to the launcher or its child. Signals from other processes are handed on to the child here;
 /// Ctrl-C and Ctrl-\ are not: the terminal gives them to the whole foreground group, the child included.
@@ -160,31 +159,6 @@ fn ended(child: Process) Event {
     }
 }
 
-pub fn isCrash(signal: Signal) bool {
-    return switch (signal) {
-        .ILL, .SEGV, .BUS, .ABRT, .FPE, .TRAP => true,
-        else => false,
-    };
-}
-
-/// The signal's usual name, for example "SIGSEGV".
-pub fn signalName(signal: Signal) []const u8 {
-    return switch (signal) {
-        .ILL => "SIGILL",
-        .TRAP => "SIGTRAP",
-        .SEGV => "SIGSEGV",
-        .BUS => "SIGBUS",
-        .ABRT => "SIGABRT",
-        .FPE => "SIGFPE",
-        .KILL => "SIGKILL",
-        else => "a signal",
-    };
-}
-
-pub fn exitCodeOf(signal: Signal) u8 {
-    return @intCast(128 + (@intFromEnum(signal) & 0x7f));
-}
-
 pub const Terminal = ?c.termios;
 
 /// The terminal's settings before the child changes them; null where standard input is none.
@@ -213,28 +187,6 @@ pub fn ownProcess() Process {
 /// The user whose rights count (effective).
 pub fn user() u32 {
     return c.geteuid();
-}
-
-/// Seconds since 1970, UTC.
-pub fn wallClock() u64 {
-    return @intCast(clock(.REALTIME).sec);
-}
-
-/// Milliseconds of a clock that only goes forward.
-pub fn ticks() u64 {
-    const now = clock(.MONOTONIC);
-    return @as(u64, @intCast(now.sec)) * 1000 + @as(u64, @intCast(now.nsec)) / 1_000_000;
-}
-
-fn clock(id: c.clockid_t) c.timespec {
-    var now: c.timespec = .{ .sec = 0, .nsec = 0 };
-    _ = c.clock_gettime(id, &now);
-    return now;
-}
-
-pub fn sleep(milliseconds: u32) void {
-    const time: c.timespec = .{ .sec = milliseconds / 1000, .nsec = @as(isize, milliseconds % 1000) * 1_000_000 };
-    _ = c.nanosleep(&time, null);
 }
 
 pub fn exit(code: u8) noreturn {

@@ -5,29 +5,13 @@ const builtin = @import("builtin");
 const c = std.c;
 const files = @import("macos_files.zig");
 
-pub const Kind = enum { file, folder, link, other };
-
-pub const Stat = struct {
-    kind: Kind,
-    /// Permission bits, set-id and sticky included.
-    mode: u32,
-    uid: u32,
-    size: u64,
-    /// Seconds since 1970, UTC.
-    mtime: i64,
-    dev: u64,
-    ino: u64,
-};
+const shared = @import("posix_stat.zig");
+pub const Stat = shared.Stat;
 
 fn facts(raw: c.Stat) Stat {
     return .{
-        .kind = switch (raw.mode & 0o170000) {
-            0o100000 => .file,
-            0o040000 => .folder,
-            0o120000 => .link,
-            else => .other,
-        },
-        .mode = raw.mode & 0o7777,
+        .kind = shared.kindOf(raw.mode),
+        .mode = shared.permissions(raw.mode),
         .uid = raw.uid,
         .size = @intCast(raw.size),
         .mtime = raw.mtimespec.sec,

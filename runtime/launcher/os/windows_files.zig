@@ -5,21 +5,7 @@ const api = @import("windows_api.zig");
 
 pub const Handle = api.Handle;
 
-/// What a caller may want to tell apart; everything else is Failed, and `last` keeps its number for the message.
-pub const Error = error{
-    NotFound,
-    Exists,
-    AccessDenied,
-    ReadOnly,
-    NoSpace,
-    NotADirectory,
-    NotEmpty,
-    SymbolicLink,
-    WouldBlock,
-    NoLocks,
-    Interrupted,
-    Failed,
-};
+pub const Error = @import("failure.zig").Error;
 
 var last: u32 = 0;
 

@@ -148,6 +148,11 @@ pub fn isCrash(signal: Signal) bool {
     return !std.mem.eql(u8, signalName(signal), "a signal");
 }
 
+/// Windows does not tell who ended a process.
+pub fn isKill(_: Signal) bool {
+    return false;
+}
+
 pub fn signalName(signal: Signal) []const u8 {
     for (crashes) |crash| if (crash.code == signal) return crash.name;
     return "a signal";
