@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from runners import Runner, all_runners, with_windows
 
 KERNELS = "all"
 """As in a release: each of them that this machine can run is tried."""
@@ -94,6 +96,16 @@ def smollm2_gguf(smollm2_bundle: Path, tmp_path_factory: pytest.TempPathFactory)
     with zipfile.ZipFile(smollm2_bundle) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         return Path(archive.extract(name, tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="session")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """Wine, with a Windows of its own for these tests: to make one takes half a minute and 700 MB."""
+    (found,) = (runner for runner in all_runners() if runner.name == "wine")
+    if found.lack:
+        pytest.skip(found.lack)
+    with with_windows(found, tmp_path_factory.mktemp("wine")) as ready:
+        yield ready
 
 
 def _shown(config: pytest.Config) -> AbstractContextManager[None]:

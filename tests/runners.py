@@ -77,11 +77,8 @@ def all_runners() -> Sequence[Runner]:
 
 
 @contextmanager
-def prepared(runner: Runner, folder: Path) -> Iterator[Runner]:
-    """The runner, ready: Wine has a Windows of its own in ``folder``, which ends with the tests."""
-    if runner.name != "wine":
-        yield runner
-        return
+def with_windows(runner: Runner, folder: Path) -> Iterator[Runner]:
+    """Wine with a Windows of its own in ``folder``, none of whose processes outlives this."""
     settings = {**runner.settings, "WINEPREFIX": str(folder / "wine")}
     made = Runner(runner.name, runner.target, runner.kernels, runner.wrapper, settings, patience=runner.patience)
     environment = made.environment()

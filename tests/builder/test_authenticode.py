@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner
 from solofile.builder.authenticode import parse
 from solofile.builder.build import model_entry
 from solofile.builder.gguf_check import check_model
@@ -121,15 +120,6 @@ def test_a_table_that_does_not_end_the_file_is_none(signed: Path, tmp_path: Path
         Bundle.open(longer)
     assert authenticode.find(b"MZ" + bytes(100), 102) is None
     assert authenticode.find(b"MZ", 2) is None
-
-
-@pytest.fixture(scope="module")
-def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    runner = next(runner for runner in all_runners() if runner.name == "wine")
-    if runner.lack:
-        pytest.skip(runner.lack)
-    with prepared(runner, tmp_path_factory.mktemp("wine")) as ready:
-        yield ready
 
 
 def test_the_launcher_finds_the_archive_before_the_signature(wine: Runner, signed: Path, tmp_path: Path) -> None:

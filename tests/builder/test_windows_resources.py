@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner
 from solofile.builder import inputs
 from solofile.builder.build import BuildRequest, build_bundle
 from solofile.builder.errors import BadInput
@@ -40,15 +39,6 @@ def ico(images: tuple[bytes, ...] = IMAGES) -> bytes:
 @pytest.fixture(scope="module")
 def launcher() -> bytes:
     return build_launcher("windows-x86_64").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    runner = next(runner for runner in all_runners() if runner.name == "wine")
-    if runner.lack:
-        pytest.skip(runner.lack)
-    with prepared(runner, tmp_path_factory.mktemp("wine")) as ready:
-        yield ready
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner
 from solofile.builder import inputs, native
 from solofile.builder.errors import MissingTool
 from solofile.builder.pack import find_or_build
@@ -63,16 +63,6 @@ def bundle(packs: tuple[Path, Path], solofile: list[str], tmp_path_factory: pyte
     command = [*solofile, "build", str(model), "-o", str(output), "--pack", str(packs[1]), *FORCED]
     subprocess.run(command, check=True, timeout=300, capture_output=True)
     return output
-
-
-@pytest.fixture(scope="module")
-def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """Wine with a Windows of its own."""
-    (found,) = (runner for runner in all_runners() if runner.name == "wine")
-    if found.lack:
-        pytest.skip(found.lack)
-    with prepared(found, tmp_path_factory.mktemp("wine")) as ready:
-        yield ready
 
 
 @pytest.fixture

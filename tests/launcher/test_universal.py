@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from runners import Runner
 from solofile.builder import inputs
 from solofile.builder.errors import PackError
 from solofile.builder.paths import cache_folder
@@ -203,14 +204,11 @@ def test_other_machines_are_told_what_there_is(universal: Synthetic, cache: Path
     )
 
 
-def test_under_wine(universal: Synthetic, tmp_path: Path) -> None:
-    if shutil.which("wine") is None:
-        pytest.skip("wine is not installed")
-    environment = {"WINEPREFIX": tmp_path / "wine", "WINEDEBUG": "-all", "PATH": os.environ["PATH"], "HOME": tmp_path}
+def test_under_wine(universal: Synthetic, wine: Runner, tmp_path: Path) -> None:
+    environment = wine.environment() | {"HOME": str(tmp_path)}
     environment["LANG"] = "C.UTF-8"  # without it Wine finds no file whose name is not ASCII
-    started = run(["wine", universal.path, "a", "two words"], environment, timeout=300)
+    started = run([*wine.wrapper, universal.path, "a", "two words"], environment, timeout=300)
     assert (started.code, started.arguments) == (7, ["a", "two words"])
-    subprocess.run(["wineserver", "-k"], env={key: str(value) for key, value in environment.items()}, check=False)
 
 
 def test_the_windows_headers_say_where_things_are(launchers: dict[str, bytes]) -> None:

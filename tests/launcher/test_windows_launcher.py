@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner
 from solofile.builder import inputs
 from solofile.builder.launcher import build_launcher
 from solofile.builder.paths import cache_folder
@@ -16,16 +15,6 @@ from synthetic_bundle import Content, Run, Synthetic, write_bundle
 
 TARGET = "windows-x86_64"
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """A Windows of these tests' own."""
-    runner = next(runner for runner in all_runners() if runner.name == "wine")
-    if runner.lack:
-        pytest.skip(runner.lack)
-    with prepared(runner, tmp_path_factory.mktemp("wine")) as ready:
-        yield ready
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from solofile.builder.native import Native
 from solofile.runtime.manifest import Gpu
 from zig_cc import compile_library
 
-OFFERED = "const char *ggml_type_name(int type) { return type ? 0 : \"f32\"; }"
+OFFERED = 'const char *ggml_type_name(int type) { return type ? 0 : "f32"; }'
 BACKEND = """
 {mark} void *ggml_backend_init(void);
 extern const char *{symbol}(int);

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner, all_runners
 from solofile.builder.pack import find_or_build
 
 
 @pytest.fixture(scope="session", params=all_runners(), ids=lambda runner: runner.name)
-def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+def runner(request: pytest.FixtureRequest) -> Runner:
     """Each way to run programs that this machine has."""
     found: Runner = request.param
     if found.lack:
         pytest.skip(found.lack)
-    with prepared(found, tmp_path_factory.mktemp("runner")) as ready:
-        yield ready
+    windows: Runner = request.getfixturevalue("wine") if found.name == "wine" else found
+    return windows
 
 
 @pytest.fixture(scope="session")

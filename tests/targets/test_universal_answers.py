@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from runners import Runner, all_runners, prepared
+from runners import Runner, all_runners
 from solofile.runtime.container import Bundle
 
 pytestmark = pytest.mark.e2e
@@ -46,9 +46,7 @@ def unpacked_by_sh(universal: Path, runner: Runner, folder: Path) -> str:
     return done.stdout
 
 
-def test_all_systems_answer_the_same_out_of_the_same_bytes(
-    universal: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_all_systems_answer_the_same_out_of_the_same_bytes(universal: Path, wine: Runner, tmp_path: Path) -> None:
     before = hashlib.sha256(universal.read_bytes()).hexdigest()
     runners = [runner for runner in all_runners() if runner.target in TARGETS]
     if lacks := [runner.lack for runner in runners if runner.lack]:
@@ -58,8 +56,7 @@ def test_all_systems_answer_the_same_out_of_the_same_bytes(
         folder = tmp_path / runner.name
         folder.mkdir()
         if runner.is_windows:
-            with prepared(runner, tmp_path_factory.mktemp("windows")) as windows:
-                done = windows.run(universal, "-p", QUESTION, cache=folder / "cache")
+            done = wine.run(universal, "-p", QUESTION, cache=folder / "cache")
             assert (done.returncode, done.stderr) == (0, "")
             answers[runner.target] = done.stdout
         else:
