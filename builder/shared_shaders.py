@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import shlex
 from dataclasses import replace
-from pathlib import Path
 
 from solofile.builder import inputs
 from solofile.builder.paths import build_cache, keep_newest, made_at, mark_used
@@ -64,8 +63,3 @@ def sharing(kit: Kit) -> Kit:
 def shaders_key(kit: Kit) -> str:
     """Stands for all that decides what the shaders become, as 16 hex digits."""
     return hashlib.sha256(f"{kit.key} {kit.folder} {inputs.LLAMA.sha256} {_GLSLC}".encode()).hexdigest()[:16]
-
-
-def shared_folder(kit: Kit) -> Path:
-    """Where the compiled shaders are."""
-    return build_cache() / "shaders" / shaders_key(kit) / "spv"

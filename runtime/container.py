@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from solofile.runtime import authenticode, beside
-from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
+from solofile.runtime.archive import STORED, Member, local_header
 from solofile.runtime.ending import (
     COMMENT_PREFIX,
     COMMENT_SIZE,
@@ -24,6 +24,8 @@ from solofile.runtime.ending import (
     check_version,
     comment_of,
     damaged,
+    read_directory,
+    read_tail,
     sums_path,
 )
 from solofile.runtime.errors import DamagedBundle, InputError, UnknownName
@@ -228,12 +230,12 @@ def _open(path: str, descriptor: int) -> Bundle:
     # Without this the kernel reads ahead around the directory, into the pages of the model that lies before it.
     advise(descriptor, "POSIX_FADV_RANDOM")
     size = os.fstat(descriptor).st_size
-    tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE))
+    tail = read_tail(descriptor, size)
     certificates = None
     behind = behind_size(tail)
     if behind:
         size -= behind
-        tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE)) if size > 0 else b""
+        tail = read_tail(descriptor, size)
     elif not tail.startswith(b"PK\6\6"):
         certificates = authenticode.find(read_at(descriptor, authenticode.HEADER, 0), size)
         if certificates is not None:
@@ -244,23 +246,17 @@ def _open(path: str, descriptor: int) -> Bundle:
             f"{path} is no bundle, or was cut short: it does not end with a bundle's end record; "
             "copy or download it again."
         )
-    try:
-        end = parse_end(tail, size)
-        directory = read_at(descriptor, end.directory_size, end.directory_offset)
-        members = parse_directory(directory, end)
-    except ArchiveError as error:
-        raise damaged(path, str(error)) from error
-    manifest_bytes = _read_manifest(path, descriptor, members[-1])
-    check_digest(path, end.comment, manifest_bytes, directory)
+    directory = read_directory(path, descriptor, tail, size)
+    manifest_bytes = _read_manifest(path, descriptor, directory.members[-1])
+    check_digest(path, directory.comment, manifest_bytes, directory.raw)
     manifest = Manifest.from_json(manifest_bytes, where=path)
-    by_path = {member.path: member for member in members}
-    check_roots(path, members)
-    check_parts(path, members, manifest)
+    by_path = {member.path: member for member in directory.members}
+    check_roots(path, directory.members)
+    check_parts(path, directory.members, manifest)
     check_models(path, manifest, by_path)
     check_behind(path, manifest, behind)
     beside.check(path, manifest)
-    digest = end.comment[len(COMMENT_PREFIX) :].decode()
-    return Bundle(path, descriptor, by_path, manifest, manifest_bytes, digest, certificates)
+    return Bundle(path, descriptor, by_path, manifest, manifest_bytes, directory.digest, certificates)
 
 
 def _end_before(descriptor: int, certificates: authenticode.Table) -> tuple[int, bytes]:

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import TYPE_CHECKING
 
-from solofile.runtime.archive import END_SIZE, End, end_records
+from solofile.runtime.archive import END_SIZE, ArchiveError, End, Member, end_records, parse_directory, parse_end
 from solofile.runtime.errors import DamagedBundle, InputError
+from solofile.runtime.raw_file import read_at
+
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from solofile.runtime.record import NamedTuple
 
 FORMAT = 1
 COMMENT_MAGIC = b"solofile "
@@ -51,6 +58,34 @@ def check_version(path: str, tail: bytes) -> None:
             f"{path} was built by a newer solofile (format {int(version)}, this one reads {FORMAT}): "
             "use that version to read it."
         )
+
+
+class Directory(NamedTuple):
+    """The directory of an archive: its members in file order, its bytes, and the comment that closes the file."""
+
+    members: tuple[Member, ...]
+    raw: bytes
+    comment: bytes
+
+    @property
+    def digest(self) -> str:
+        """The one in the comment, which stands for the whole file once it was compared (`check_digest`)."""
+        return self.comment[len(COMMENT_PREFIX) :].decode()
+
+
+def read_tail(descriptor: int, size: int) -> bytes:
+    """The last bytes of what ends at ``size``: as many as the end of an archive has."""
+    return read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE)) if size > 0 else b""
+
+
+def read_directory(path: str, descriptor: int, tail: bytes, size: int) -> Directory:
+    """The directory of the archive that ends at ``size``, with ``tail``. Raises DamagedBundle."""
+    try:
+        end = parse_end(tail, size)
+        raw = read_at(descriptor, end.directory_size, end.directory_offset)
+        return Directory(parse_directory(raw, end), raw, end.comment)
+    except ArchiveError as error:
+        raise damaged(path, str(error)) from error
 
 
 def check_digest(path: str, comment: bytes, manifest: bytes, directory: bytes) -> None:

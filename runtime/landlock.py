@@ -52,8 +52,6 @@ DEVICE = WRITE_FILE | READ | IOCTL_DEV
 
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
-NEWEST = 7
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -7,15 +7,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from solofile.runtime.archive import STORED, ArchiveError, Member, local_header, parse_directory, parse_end
-from solofile.runtime.ending import (
-    COMMENT_PREFIX,
-    TAIL_SIZE,
-    behind_size,
-    check_digest,
-    check_version,
-    damaged,
-)
+from solofile.runtime.archive import STORED, Member, local_header
+from solofile.runtime.ending import behind_size, check_digest, check_version, damaged, read_directory, read_tail
 from solofile.runtime.errors import InputError
 from solofile.runtime.raw_file import advise, read_at
 
@@ -51,22 +44,15 @@ def open_bundle(path: str) -> BundleFile:
 def _opened(path: str, descriptor: int) -> BundleFile:
     advise(descriptor, "POSIX_FADV_RANDOM")  # or the kernel reads ahead, into the model that lies before
     size = os.fstat(descriptor).st_size
-    tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE))
-    size -= behind_size(tail)
-    tail = read_at(descriptor, TAIL_SIZE, max(0, size - TAIL_SIZE)) if size > 0 else b""
+    size -= behind_size(read_tail(descriptor, size))
+    tail = read_tail(descriptor, size)
     check_version(path, tail)
-    try:
-        end = parse_end(tail, size)
-        directory = read_at(descriptor, end.directory_size, end.directory_offset)
-        members = parse_directory(directory, end)
-    except ArchiveError as error:
-        raise damaged(path, str(error)) from error
-    last = members[-1]
+    directory = read_directory(path, descriptor, tail, size)
+    last = directory.members[-1]
     if last.method != STORED or last.size > MAX_MANIFEST:
         raise damaged(path, "its manifest is not where it must be")
-    check_digest(path, end.comment, read_at(descriptor, last.size, last.data_offset), directory)
-    digest = end.comment[len(COMMENT_PREFIX) :].decode()
-    return BundleFile(path, descriptor, {member.path: member for member in members}, digest)
+    check_digest(path, directory.comment, read_at(descriptor, last.size, last.data_offset), directory.raw)
+    return BundleFile(path, descriptor, {member.path: member for member in directory.members}, directory.digest)
 
 
 def chunks(bundle: BundleFile, member: Member) -> Iterator[bytes]:
