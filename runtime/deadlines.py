@@ -1,12 +1,13 @@
-"""Ends what takes too long: one thread looks a few times a second at what has an end, and only while there is any."""
+"""Ends what takes too long."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+
+from solofile.runtime.rounds import Rounds
 
 INTERVAL = 0.2
 """Seconds between two looks."""
@@ -43,50 +44,28 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of a server; the thread is made for the first one."""
+    """All deadlines of a server."""
 
     def __init__(self, interval: float = INTERVAL) -> None:
         """Look every ``interval`` seconds."""
-        self._interval = interval
-        self._open: set[Deadline] = set()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._rounds: Rounds[Deadline] = Rounds("solofile-deadlines", interval, self._look)
 
     def within(self, seconds: float, action: Callable[[], None]) -> Deadline:
         """Call ``action`` from the thread in so many seconds."""
         deadline = Deadline(self, time.monotonic() + seconds, action)
-        with self._changed:
-            self._open.add(deadline)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="solofile-deadlines", daemon=True)
-                self._thread.start()
-            elif len(self._open) == 1:
-                self._changed.notify()
+        self._rounds.add(deadline)
         return deadline
 
     def forget(self, deadline: Deadline) -> None:
         """End one."""
-        with self._changed:
-            self._open.discard(deadline)
+        self._rounds.remove(deadline)
 
     def stop(self) -> None:
         """End the thread; nothing is called any more."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._rounds.stop()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._open and not self._stopping:
-                    self._changed.wait()
-                if not self._stopping:
-                    self._changed.wait(self._interval)
-                if self._stopping:
-                    return
-                now = time.monotonic()
-                passed = [deadline for deadline in self._open if deadline.at <= now]
-                self._open.difference_update(passed)
-            for deadline in passed:
+    def _look(self, deadlines: list[Deadline]) -> None:
+        now = time.monotonic()
+        for deadline in deadlines:
+            if deadline.at <= now and self._rounds.remove(deadline):
                 deadline.strike()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from solofile.runtime import access
 from solofile.runtime.boot import RESUME
 from solofile.runtime.confining import Front
 from solofile.runtime.control import Control
 from solofile.runtime.engine_api import Engine
-from solofile.runtime.errors import InputError, SolofileError
+from solofile.runtime.errors import SolofileError
 from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import About, ServerSettings
@@ -29,15 +28,12 @@ if TYPE_CHECKING:
     from solofile.runtime.httpd import WSGIApp
     from solofile.runtime.instance import Place
     from solofile.runtime.observer import Observer
-    from solofile.runtime.rpc_settings import Endpoint
     from solofile.runtime.serve import Server
     from solofile.runtime.several import Several
     from solofile.runtime.sharing import Team
+    from solofile.runtime.succession import Succession
 
 Say = Callable[[str], None]
-
-WITHOUT = "/without/"
-"""Before a worker's address: no model's name has such a sign."""
 
 
 class Host:
@@ -155,19 +151,7 @@ class Host:
     def split(self) -> outside.Ended | None:
         """Keep a process outside the sandbox that can begin anew: None where this one is to serve, else what the one
         that served left. Raises InputError where that cannot be."""
-        from solofile.runtime import outside
-
-        if not (self.launch.sandbox and outside.POSSIBLE and (self._can_switch or self.launch.rpc is not None)):
-            return None
-        ended = outside.split(self.listeners, self._successors())
-        if ended is not None and ended.successor:
-            try:
-                self._become(ended.successor)
-            except OSError as error:
-                raise InputError(
-                    f"The program cannot begin anew ({error.strerror or error}): start the bundle again."
-                ) from error
-        return ended
+        return self._succession.split() if self.launch.sandbox else None
 
     def run(self, started: Started) -> int:
         """Serve until a signal, the page or its absence ends it; return the exit code.
@@ -225,7 +209,7 @@ class Host:
         server = open_server(door, self.settings, listeners=listeners)
         control.on_end(server.streams.wake)
         if team is not None:
-            self._renew_without_lost(team, control)
+            self._succession.renew_without_lost(team, control)
         server.start()
         if not self.resumed:
             self._announce(server)
@@ -239,80 +223,25 @@ class Host:
         tell = self.on_desktop or self.resumed
         code = life.to_the_end(tell_failure=tell, lonely=self.launch.mode == PAGE)
         if control.lost_worker is not None:
-            self._go_on_without(control.lost_worker)
+            self._succession.go_on_without(control.lost_worker, self._cache, self.say)
         if control.next_model:
-            self._move_on(control.next_model)
+            self._succession.move_on(control.next_model)
+            self._moves_on = True
         return code
 
-    def _renew_without_lost(self, team: Team, control: Control) -> None:
-        """Where a worker goes away, go on as a program without it: what else would compute its layers?"""
-        from solofile.runtime import handover
+    @cached_property
+    def _succession(self) -> Succession:
+        """What may follow this process."""
+        from solofile.runtime.succession import Succession
 
-        if not handover.POSSIBLE:
-            return  # the launcher starts it once more
-
-        def tell(gone: Endpoint, how: str) -> None:
-            control.renew(gone, f"{how} Going on without it; what was being answered ends.")
-
-        team.workers.when_lost(tell)
-
-    def _go_on_without(self, lost: Endpoint) -> NoReturn:
-        """Be replaced at once, whatever is under way; where the system does not let us, the launcher does it."""
-        from solofile.runtime import outside, sharing
-
-        if outside.inside():
-            outside.ask(f"{WITHOUT}{lost}")
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
-            os._exit(0)  # the engine waits for what will not come
-        try:
-            self._become(f"{WITHOUT}{lost}")
-        except OSError as error:
-            how = f"This process cannot be replaced ({error.strerror or error})."
-            sharing.give_up(self._cache, self.environ, lost, how, self.say)
-            os.abort()
-
-    @property
-    def _can_switch(self) -> bool:
-        from solofile.runtime import handover
-
-        return handover.POSSIBLE and len(self.manifest.models) > 1
+        models = [model.name for model in self.manifest.models]
+        workers = self.launch.rpc.workers if self.launch.rpc is not None else ()
+        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
+        return Succession(self._words, models, workers, self.environ, lambda: self.listeners, secret, moved)
 
     def _control(self, secret: str) -> Control:
         can_quit = self.launch.mode == PAGE and self.settings.loopback
-        return Control(can_quit=can_quit, can_switch=self._can_switch, secret=secret)
-
-    def _move_on(self, model: str) -> None:
-        """Let another process, or this one anew, go on with ``model``. Raises InputError where that cannot be."""
-        from solofile.runtime import outside
-
-        if outside.inside():
-            outside.ask(model)
-            self._moves_on = True
-            return
-        try:
-            self._become(model)
-        except OSError as error:
-            raise InputError(
-                f"The model cannot be changed ({error.strerror or error}): start the bundle again with --use {model}."
-            ) from error
-
-    def _become(self, successor: str) -> NoReturn:
-        """Be replaced by one of the `_successors`. Raises OSError where the system does not let us."""
-        from solofile.runtime import handover
-
-        secret, moved = (self._place.secret, self._place.moved) if self._place else ("", None)
-        handover.become(self._successors()[successor], self.environ, self.listeners, secret, moved)
-
-    def _successors(self) -> dict[str, list[str]]:
-        """What may follow this process, and its command line: one with another model, or without a worker."""
-        from solofile.runtime import handover, options, rpc_settings
-
-        found = {one.name: handover.words_with(self._words, one.name) for one in self.manifest.models}
-        for worker in self.launch.rpc.workers if self.launch.rpc is not None else ():
-            found[f"{WITHOUT}{worker}"] = rpc_settings.words_without(options.parse(self._words), worker)
-        return found
+        return Control(can_quit=can_quit, can_switch=self._succession.can_switch, secret=secret)
 
     def _several(self) -> Several | None:
         """What the API says of the bundle's other models."""

@@ -1,9 +1,9 @@
 """Notices clients that went away while their answer is still being computed.
 
 A write to a closed connection fails, but in the silence of a long prompt, or of an answer that is not streamed, there
-is nothing to write. One thread therefore looks at the sockets of all open calls ten times a second, and only while
-there are any. It looks at the raw bytes (MSG_PEEK), so nothing is taken from a request that follows, and TLS works too.
-As in llama-server a client that closes its sending side counts as gone.
+is nothing to write. One thread therefore looks at the sockets of all open calls ten times a second, at the raw bytes
+(MSG_PEEK), so nothing is taken from a request that follows, and TLS works too. As in llama-server a client that closes
+its sending side counts as gone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import logging
 import select
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
+
+from solofile.runtime.rounds import Rounds
 
 INTERVAL = 0.1
 """Seconds between two looks: gone clients are noticed within twice this."""
@@ -65,72 +66,40 @@ class Watch:
 
 
 class Watcher:
-    """Watches the sockets of all open calls on one thread, which is made when the first call comes."""
+    """Watches the sockets of all open calls."""
 
     def __init__(self, interval: float = INTERVAL) -> None:
         """Look every ``interval`` seconds."""
-        self._interval = interval
-        self._watches: set[Watch] = set()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-        self.calls = 0
+        self._rounds: Rounds[Watch] = Rounds("solofile-watch", interval, self._look)
+
+    @property
+    def calls(self) -> int:
         """How many calls there have been."""
+        return self._rounds.added
 
     @property
     def open_calls(self) -> int:
         """How many calls are being answered."""
-        return len(self._watches)
+        return len(self._rounds)
 
     def watch(self, sock: socket.socket | None, on_gone: Callable[[], None]) -> Watch:
         """Begin to watch; without a socket only `cancel_all` tells. When the server stops already, tells at once."""
         watch = Watch(self, sock, on_gone)
-        with self._changed:
-            if not self._stopping:
-                self.calls += 1
-                self._watches.add(watch)
-                self._ensure_thread()
-                if len(self._watches) == 1:
-                    self._changed.notify()
-                return watch
-        watch.tell()
+        if not self._rounds.add(watch):
+            watch.tell()
         return watch
 
     def forget(self, watch: Watch) -> None:
         """End one watch."""
-        with self._changed:
-            self._watches.discard(watch)
+        self._rounds.remove(watch)
 
     def cancel_all(self) -> None:
         """The server stops: tell every open call, and those that still come."""
-        with self._changed:
-            self._stopping = True
-            watches = list(self._watches)
-            self._changed.notify()
-        for watch in watches:
+        for watch in self._rounds.stop():
             watch.tell()
 
-    def _ensure_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="solofile-watch", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._watches and not self._stopping:
-                    self._changed.wait()
-                # Not a plain sleep: the end of the server need not wait for it.
-                if not self._stopping:
-                    self._changed.wait(self._interval)
-                if self._stopping:
-                    return
-                watches = [watch for watch in self._watches if watch.socket is not None]
-            self._tell(_gone(watches))
-            del watches  # the next one may be long in coming: till then nothing here is to hold on to a call
-
-    def _tell(self, watches: list[Watch]) -> None:
-        for watch in watches:
+    def _look(self, watches: list[Watch]) -> None:
+        for watch in _gone(watches):
             watch.tell()
             self.forget(watch)
 

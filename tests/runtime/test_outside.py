@@ -26,7 +26,11 @@ ended = outside.split([listener], ["one", "two"])
 if ended is not None:
     print("left", ended.code, ended.successor, os.getpid(), flush=True)
     os._exit(ended.code)
-print("serving", os.getpid(), os.getppid(), listener.port, flush=True)
+def serve():
+    print("serving", os.getpid(), os.getppid(), listener.port, flush=True)
+def wait():
+    while True:  # a signal just before a sleep is seen after it
+        time.sleep(0.1)
 try:
     exec(sys.argv[1])
 except shutdown.Terminated as asked:
@@ -35,7 +39,7 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 os._exit(0)
 """
-WAIT = "time.sleep(60)"
+WAIT = "serve(); wait()"
 
 
 @contextlib.contextmanager
@@ -61,10 +65,11 @@ def ends(process: subprocess.Popen[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "code", "left"),
     [
-        ("os._exit(3)", 3, "left 3 "),
-        ("outside.ask('two'); os._exit(0)", 0, "left 0 two"),
-        ("outside.ask('three'); os._exit(0)", 0, "left 0 "),
-        ("os.fork() and (outside.ask('one'), os._exit(0)); time.sleep(5)", 0, "left 0 one"),  # its own keep the pipe
+        ("serve(); os._exit(3)", 3, "left 3 "),
+        ("serve(); outside.ask('two'); os._exit(0)", 0, "left 0 two"),
+        ("serve(); outside.ask('three'); os._exit(0)", 0, "left 0 "),
+        # Its own keep the pipe.
+        ("serve(); os.fork() and (outside.ask('one'), os._exit(0)); time.sleep(5)", 0, "left 0 one"),
     ],
 )
 def test_what_a_child_leaves(words: str, code: int, left: str) -> None:
@@ -85,7 +90,7 @@ def test_it_ends_by_what_ended_the_child(number: signal.Signals) -> None:
 
 
 def test_a_signal_is_passed_on_and_the_port_closed() -> None:
-    with running("\ntry: time.sleep(60)\nfinally: time.sleep(0.5)") as (process, child, port):
+    with running("\ntry: serve(); wait()\nfinally: time.sleep(0.5)") as (process, child, port):
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         os.kill(process.pid, signal.SIGTERM)
         assert ends(process) == ["asked 143", "left 0 "]
@@ -93,15 +98,14 @@ def test_a_signal_is_passed_on_and_the_port_closed() -> None:
 
 
 def test_who_ends_it_while_it_changes_the_model_means_the_end() -> None:
-    with running("outside.ask('two'); time.sleep(60)") as (process, _, _):
-        time.sleep(0.2)
+    with running("outside.ask('two'); serve(); wait()") as (process, _, _):
         os.kill(process.pid, signal.SIGHUP)
         assert ends(process) == ["asked 129", "left 0 "]
 
 
 def test_ctrl_c_comes_once() -> None:
     """`kill -INT` of the process alone is passed on."""
-    with running("\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(0.5); raise") as (process, _, _):
+    with running("\ntry: serve(); wait()\nexcept KeyboardInterrupt: time.sleep(0.5); raise") as (process, _, _):
         os.kill(process.pid, signal.SIGINT)
         assert ends(process) == ["interrupted", "left 0 "]
 
