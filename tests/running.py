@@ -51,6 +51,14 @@ class Running:
         return int(children[0]) if children else self.process.pid
 
 
+def is_running(process: int) -> bool:
+    """Is there such a process, and has it not ended?"""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Desktop:
     """Where a bundle is double-clicked: the browser writes down what it is to show, and the cache is its own."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from solofile.builder.cli import main
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "container")]
 
@@ -40,3 +42,18 @@ def build_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("SOLOFILE_BUILD_CACHE", str(folder))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     return folder
+
+
+@pytest.fixture
+def long_model(gguf_path: Path, tmp_path: Path) -> Path:
+    """One whose copy takes a moment."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf_path.read_bytes() + os.urandom(12 << 20))
+    return path
+
+
+@pytest.fixture
+def old_bundle(long_model: Path, pack_path: Path, folder: Path) -> Path:
+    """A bundle of it."""
+    assert main(["build", str(long_model), "--pack", str(pack_path), "-o", "old.exe", "--title", "Old"]) == 0
+    return folder / "old.exe"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bundles import FACTS, TARGET, make_bundle, make_gpu_pack, make_pack, pack_files
+from damaging import flip
 from solofile.builder import changing
 from solofile.builder.changing import Changes, change_runtime, change_settings
 from solofile.builder.cli import main
@@ -60,14 +61,6 @@ def sound(path: Path) -> Manifest:
         assert verify(bundle) == []
         bundle.check_headers()
         return bundle.manifest
-
-
-def changed(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
 
 
 def test_set_everything(old: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +202,7 @@ def test_damage_that_is_read_is_not_carried_over(
     with Bundle.open(old) as bundle:
         model = bundle.members["models/model.gguf"]
         part = bundle.part("models/model.gguf" if where == "header" else where)
-        changed(old, model.header_offset + 14 if where == "header" else part.offset + part.stored // 2)
+        flip(old, model.header_offset + 14 if where == "header" else part.offset + part.stored // 2)
     with Bundle.open(old) as bundle:
         with pytest.raises(DamagedBundle, match="model" if where == "header" else Path(where).name):
             change_settings(bundle, folder / "x.exe", Changes(title="T"))

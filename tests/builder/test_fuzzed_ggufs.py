@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from damaging import changed_bytes
 from ggufs import text
 from solofile.builder.errors import BadModel
 from solofile.builder.gguf_check import ModelFacts, check_model
@@ -132,7 +133,7 @@ def change_entry(draft: Draft, chance: random.Random) -> None:
     elif action == 5:
         one.kind, one.value = ARRAY, struct.pack("<IQ", chance.choice((*range(14), 99)), chance.choice(NUMBERS))
     else:
-        one.value = changed_bytes(one.value, chance)
+        one.value = changed_bytes(one.value, chance, INSERTED, REPEATED)
 
 
 def change_info(draft: Draft, chance: random.Random) -> None:
@@ -175,20 +176,8 @@ def many(draft: Draft, chance: random.Random) -> None:
         draft.infos = [Info(text(f"t.{number}"), [8], 0, 32 * number) for number in range(7 * count)]
 
 
-def changed_bytes(data: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 8))):
-        place = chance.randrange(len(changed) or 1)
-        action = chance.randrange(4)
-        if action == 0 and changed:
-            changed[place] = chance.randrange(256)
-        elif action == 1:
-            del changed[place : place + chance.choice((1, 4, 40))]
-        elif action == 2:
-            changed[place:place] = chance.choice((b"\0", b"\xff" * 4, bytes(4096), struct.pack("<Q", 1 << 63)))
-        else:
-            changed[place:place] = changed[: chance.choice((1, 8, 500))]
-    return bytes(changed)
+INSERTED = (b"\0", b"\xff" * 4, bytes(4096), struct.pack("<Q", 1 << 63))
+REPEATED = (1, 8, 500)
 
 
 class Fuzzer:
@@ -210,7 +199,7 @@ class Fuzzer:
             many(draft, chance)
         data = draft.encoded()
         if chance.random() < 0.4:
-            data = changed_bytes(data, chance)
+            data = changed_bytes(data, chance, INSERTED, REPEATED)
         if chance.random() < 0.1:
             data = data[: chance.randrange(len(data) + 1)]
         self._file.seek(0)

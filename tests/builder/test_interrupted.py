@@ -23,19 +23,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its vict
 MOMENTS = 40
 
 
-@pytest.fixture
-def model(gguf_path: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "model.gguf"
-    path.write_bytes(gguf_path.read_bytes() + os.urandom(12 << 20))
-    return path
-
-
-@pytest.fixture
-def old(model: Path, pack_path: Path, folder: Path) -> Path:
-    assert main(["build", str(model), "--pack", str(pack_path), "-o", "old.exe", "--title", "Old"]) == 0
-    return folder / "old.exe"
-
-
 def started(words: Sequence[str], errors: Path) -> int:
     """A process that runs the command, its standard error in a file."""
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -93,7 +80,7 @@ def interrupt_at_random(words: Sequence[str], errors: Path, check: Callable[[int
     pytest.fail(f"only {stopped} could be interrupted before they ended")
 
 
-def test_build(model: Path, pack_path: Path, folder: Path, tmp_path: Path, build_cache: Path) -> None:
+def test_build(long_model: Path, pack_path: Path, folder: Path, tmp_path: Path, build_cache: Path) -> None:
     def check(code: int) -> None:
         left = [path.name for path in folder.iterdir()]
         assert left in ([], ["new.exe"])
@@ -101,12 +88,14 @@ def test_build(model: Path, pack_path: Path, folder: Path, tmp_path: Path, build
         (folder / "new.exe").unlink(missing_ok=True)
         assert not list(build_cache.rglob(".*.part"))
 
-    interrupt_at_random(["build", str(model), "--pack", str(pack_path), "-o", "new.exe"], tmp_path / "errors", check)
+    interrupt_at_random(
+        ["build", str(long_model), "--pack", str(pack_path), "-o", "new.exe"], tmp_path / "errors", check
+    )
 
 
 @pytest.mark.parametrize("command", ["set", "upgrade"])
-def test_change(command: str, old: Path, pack_path: Path, folder: Path, tmp_path: Path) -> None:
-    before = old.read_bytes()
+def test_change(command: str, old_bundle: Path, pack_path: Path, folder: Path, tmp_path: Path) -> None:
+    before = old_bundle.read_bytes()
     words = ["set", "old.exe", "--title", "N"] if command == "set" else ["upgrade", "old.exe", "--pack", str(pack_path)]
 
     def check(code: int) -> None:
@@ -116,10 +105,10 @@ def test_change(command: str, old: Path, pack_path: Path, folder: Path, tmp_path
         (folder / "new.exe").unlink(missing_ok=True)
 
     interrupt_at_random([*words, "-o", "new.exe"], tmp_path / "errors", check)
-    assert old.read_bytes() == before
+    assert old_bundle.read_bytes() == before
 
 
-@pytest.mark.usefixtures("old")
+@pytest.mark.usefixtures("old_bundle")
 def test_extract(folder: Path, tmp_path: Path) -> None:
     """All of it, or nothing: neither single files nor the folders that were made for them."""
 
@@ -133,7 +122,7 @@ def test_extract(folder: Path, tmp_path: Path) -> None:
     interrupt_at_random(["extract", "old.exe", "parts/to"], tmp_path / "errors", check)
 
 
-def test_extract_leaves_what_was_there(old: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extract_leaves_what_was_there(old_bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "parts").mkdir()
     real = os.open
 
@@ -144,7 +133,7 @@ def test_extract_leaves_what_was_there(old: Path, folder: Path, monkeypatch: pyt
         return real(path, *rest)
 
     monkeypatch.setattr(os, "open", interrupted)
-    assert main(["extract", str(old), "parts"]) == 130
+    assert main(["extract", str(old_bundle), "parts"]) == 130
     assert [path.name for path in (folder / "parts").rglob("*")] == ["mine.txt"]
 
 
@@ -159,14 +148,14 @@ def test_what_a_stop_between_two_lines_leaves_is_tidied(folder: Path) -> None:
 
 
 def test_signed_output_is_said_to_be_whole(
-    model: Path, pack_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    long_model: Path, pack_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
         raise Stopped(signal.SIGTERM)
 
     assert main(["keygen", "-o", "k.key", "--unencrypted"]) == 0
     monkeypatch.setattr("solofile.builder.minisign.write_signature", interrupted)
-    words = ["build", str(model), "--pack", str(pack_path), "-o", "x.exe", "--sign", "k.key"]
+    words = ["build", str(long_model), "--pack", str(pack_path), "-o", "x.exe", "--sign", "k.key"]
     assert main(words) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "solofile: stopped; x.exe is whole, but not signed."
     assert sorted(path.name for path in folder.iterdir()) == ["k.key", "k.pub", "x.exe"]

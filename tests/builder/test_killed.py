@@ -20,19 +20,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its vict
 MOMENTS = 50
 
 
-@pytest.fixture
-def model(gguf_path: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "model.gguf"
-    path.write_bytes(gguf_path.read_bytes() + os.urandom(12 << 20))
-    return path
-
-
-@pytest.fixture
-def old(model: Path, pack_path: Path, folder: Path) -> Path:
-    assert main(["build", str(model), "--pack", str(pack_path), "-o", "old.exe", "--title", "Old"]) == 0
-    return folder / "old.exe"
-
-
 def started(words: Sequence[str]) -> int:
     """A process that runs the command; its number. No interpreter has to start, so that 50 of them take no time."""
     process = os.fork()
@@ -84,7 +71,7 @@ def sound(path: Path) -> None:
         assert verify(bundle) == []
 
 
-def test_build(model: Path, pack_path: Path, folder: Path, build_cache: Path) -> None:
+def test_build(long_model: Path, pack_path: Path, folder: Path, build_cache: Path) -> None:
     """Into a name that is not there: it is there whole, or not at all. The killed ones leave one temporary file."""
     output = folder / "new.exe"
     half: list[int] = []
@@ -95,9 +82,9 @@ def test_build(model: Path, pack_path: Path, folder: Path, build_cache: Path) ->
             output.unlink()
         half.append(len(strays(folder)))
         assert half[-1] <= 1, "the next build removes what the one before left"
-        assert model.stat().st_size > 12 << 20
+        assert long_model.stat().st_size > 12 << 20
 
-    words = ["build", str(model), "--pack", str(pack_path), "-o", str(output), "--force"]
+    words = ["build", str(long_model), "--pack", str(pack_path), "-o", str(output), "--force"]
     kill_at_random(words, check, 1)
     assert sum(half) >= 3, "too few were killed while they wrote"
     seconds(words)
@@ -107,31 +94,31 @@ def test_build(model: Path, pack_path: Path, folder: Path, build_cache: Path) ->
 
 @pytest.mark.parametrize("command", ["upgrade", "set", "build"])
 def test_replacing_a_bundle(
-    command: str, old: Path, model: Path, pack_path: Path, folder: Path, build_cache: Path
+    command: str, old_bundle: Path, long_model: Path, pack_path: Path, folder: Path, build_cache: Path
 ) -> None:
     """In place: at the name there is always the old file or the new one, byte for byte."""
     words = {
         "upgrade": ["upgrade", "old.exe", "--pack", str(pack_path), "-o", "old.exe"],
         "set": ["set", "old.exe", "--title", "New", "-o", "old.exe"],
-        "build": ["build", str(model), "--pack", str(pack_path), "--title", "New", "-o", "old.exe", "--force"],
+        "build": ["build", str(long_model), "--pack", str(pack_path), "--title", "New", "-o", "old.exe", "--force"],
     }[command]
-    before = old.read_bytes()
+    before = old_bundle.read_bytes()
     seconds(words)
-    after = old.read_bytes()
-    old.write_bytes(before)
+    after = old_bundle.read_bytes()
+    old_bundle.write_bytes(before)
     written: list[int] = []
 
     def check() -> None:
-        assert old.read_bytes() in (before, after)
+        assert old_bundle.read_bytes() in (before, after)
         written.append(len(strays(folder)))
         assert written[-1] <= 1
-        if old.read_bytes() == after != before:
-            old.unlink()
-            old.write_bytes(before)
+        if old_bundle.read_bytes() == after != before:
+            old_bundle.unlink()
+            old_bundle.write_bytes(before)
 
     kill_at_random(words, check, 2)
     assert sum(written) >= 3, "too few were killed while they wrote"
     seconds(words)
-    assert old.read_bytes() == after
-    sound(old)
+    assert old_bundle.read_bytes() == after
+    sound(old_bundle)
     assert strays(folder, build_cache) == []

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from bundles import Dissected
+from damaging import changed_bytes
 from solofile.runtime.archive import End, Member, directory_entry, end_records, local_header
 from solofile.runtime.container import Bundle, comment_of
 from solofile.runtime.errors import InputError
@@ -55,19 +56,19 @@ class Fuzzer:
                 change_node(document, chance)
             manifest = json.dumps(document).encode()
         if "text" in kinds:
-            manifest = changed_bytes(manifest, chance)
+            manifest = changed_bytes(manifest, chance, INSERTED, REPEATED)
         size, crc = len(manifest), zlib.crc32(manifest)
         members[-1] = members[-1]._replace(crc=crc, stored=size, size=size)
         if "members" in kinds:
             members = changed_members(members, chance)
         directory = b"".join(map(encoded, members))
         if "directory" in kinds:
-            directory = changed_bytes(directory, chance)
+            directory = changed_bytes(directory, chance, INSERTED, REPEATED)
         head = local_header(self._parts.members[-1]._replace(crc=crc, stored=size, size=size))
         offset = self._start + len(head) + size
         records = end_records(End(len(members), offset, len(directory), comment_of(manifest, directory)))
         if "end" in kinds:
-            records = changed_bytes(records, chance)
+            records = changed_bytes(records, chance, INSERTED, REPEATED)
         tail = head + manifest + directory + records
         os.ftruncate(self._descriptor, self._start)
         os.pwrite(self._descriptor, tail, self._start)
@@ -100,20 +101,8 @@ def changed_members(members: list[Member], chance: random.Random) -> list[Member
     return members
 
 
-def changed_bytes(data: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 8))):
-        place = chance.randrange(len(changed) or 1)
-        action = chance.randrange(4)
-        if action == 0 and changed:
-            changed[place] = chance.randrange(256)
-        elif action == 1:
-            del changed[place : place + chance.choice((1, 4, 40))]
-        elif action == 2:
-            changed[place:place] = chance.choice((b"\0", b"\xff" * 4, b"[" * 20_000, b'{"a":' * 5_000, b"9" * 5_000))
-        else:
-            changed[place:place] = changed[: chance.choice((1, 46, 500))]
-    return bytes(changed)
+INSERTED = (b"\0", b"\xff" * 4, b"[" * 20_000, b'{"a":' * 5_000, b"9" * 5_000)
+REPEATED = (1, 46, 500)
 
 
 def change_node(document: Any, chance: random.Random) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from damaging import flip
 from running import QUESTION, Running, free_port, serve, wait_healthy
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -198,11 +199,7 @@ def flipped(bundle: Path, folder: Path, offset: int) -> Path:
     """A copy of the bundle with one bit changed."""
     copy = folder / "damaged.exe"
     shutil.copy2(bundle, copy)
-    with copy.open("r+b") as file:
-        file.seek(offset)
-        value = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([value ^ 1]))
+    flip(copy, offset, 1)
     return copy
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collector import Collector
 from faults import children, threads
 from running import Running, serve
 
@@ -72,46 +73,30 @@ def test_every_thread_is_confined(smollm2_bundle: Path, environment: dict[str, s
     assert "Without the sandbox (--no-sandbox)" in running.errors
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    got: list[Any]
-
-    def do_POST(self) -> None:
-        self.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def collector() -> Iterator[http.server.HTTPServer]:
-    Collector.got = []
-    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def collector() -> Iterator[Collector]:
+    with Collector() as server:
+        server.listen()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_log_and_traces_come_from_within(
-    smollm2_bundle: Path, environment: dict[str, str], tmp_path: Path, collector: http.server.HTTPServer
+    smollm2_bundle: Path, environment: dict[str, str], tmp_path: Path, collector: Collector
 ) -> None:
     """The log is moved away meanwhile, as logrotate does: the confined process could not make another one."""
     log = tmp_path / "access.log"
-    peer = f"http://127.0.0.1:{collector.server_port}"
-    with serve([smollm2_bundle, "--server", "--access-log", log, "--otlp-endpoint", peer], environment) as running:
+    with serve(
+        [smollm2_bundle, "--server", "--access-log", log, "--otlp-endpoint", collector.url], environment
+    ) as running:
         works(running)
         wait_until(lambda: '"/completion"' in log.read_text())
         log.rename(tmp_path / "older")
         works(running)
         wait_until(lambda: log.exists() and '"/completion"' in log.read_text())
-        wait_until(lambda: Collector.got)
+        wait_until(lambda: collector.got)
         assert metric(running, "solofile_spans_dropped_total") == 0
         works(running)
-    spans = [span for one in Collector.got for span in one["resourceSpans"][0]["scopeSpans"][0]["spans"]]
-    assert [span["name"] for span in spans] == ["POST /completion"] * 3  # the last one came at the end
+    assert [span["name"] for span in collector.spans] == ["POST /completion"] * 3  # the last one came at the end
     assert log.read_text().count('"/completion"') == 2
 
 

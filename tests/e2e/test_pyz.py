@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cosmo_python import write_stand_in
+from damaging import flip
 from pythons import NEW
 from running import QUESTION, mapped_regions, serve
 from solofile.builder.pack import find_or_build
@@ -151,11 +152,7 @@ def test_a_damaged_file_is_refused(started: list[str], tmp_path: Path) -> None:
         size = opened.file_size
     copy = tmp_path / Path(name).name
     shutil.copy2(name, copy)
-    with copy.open("r+b") as file:
-        file.seek(place)
-        byte = file.read(1)
-        file.seek(place)
-        file.write(bytes([byte[0] ^ 0xFF]))
+    flip(copy, place)
     done = run([starter, str(copy)], "-p", QUESTION, cache=tmp_path / "cache")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is damaged: " in done.stderr and done.stderr.count("\n") == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collector import Collector
 from fake_engine import FakeEngine, Script, wait_until
 from http_support import ABOUT, MakeClient, MakeServer
 from prometheus_client.parser import text_string_to_metric_families
@@ -239,41 +240,20 @@ def test_ready_is_for_load_balancers(engine: FakeEngine) -> None:
     assert client.get("/ready").status_code == 503
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Keeps what is posted."""
-
-    got: list[tuple[str, Any]]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.got.append((self.path, json.loads(body)))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def collector() -> Iterator[http.server.HTTPServer]:
-    Collector.got = []
-    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def collector() -> Iterator[Collector]:
+    with Collector() as server:
+        server.listen()
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def test_traces_reach_a_collector(
-    make_server: MakeServer, engine: FakeEngine, collector: http.server.HTTPServer
-) -> None:
+def test_traces_reach_a_collector(make_server: MakeServer, engine: FakeEngine, collector: Collector) -> None:
     engine.on("POST", CHAT, stream("a", "b"))
-    server = make_server(otlp_endpoint=f"http://127.0.0.1:{collector.server_port}")
+    server = make_server(otlp_endpoint=collector.url)
     parent = f"00-{'ab' * 16}-{'cd' * 8}-01"
     assert ask(server, traceparent=parent)[0] == 200
-    assert wait_until(lambda: bool(Collector.got), 10)
-    path, sent = Collector.got[0]
+    assert wait_until(lambda: bool(collector.got), 10)
+    path, sent = collector.got[0]
     assert path == "/v1/traces"
     (resource,) = sent["resourceSpans"]
     assert {"key": "service.name", "value": {"stringValue": "solofile"}} in resource["resource"]["attributes"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from damaging import flip
 from solofile.runtime.archive import DEFLATED, STORED, End, Member, directory_entry, end_records, local_header
 from solofile.runtime.container import comment_of, sums_path
 
@@ -45,11 +46,7 @@ class Synthetic:
 
     def flip(self, offset: int, bits: int = 0xFF) -> None:
         """Change bits of one byte of the file."""
-        with self.path.open("r+b") as file:
-            file.seek(offset)
-            byte = file.read(1)[0]
-            file.seek(offset)
-            file.write(bytes([byte ^ bits]))
+        flip(self.path, offset, bits)
 
 
 def sums_text(files: Mapping[str, Content]) -> bytes:

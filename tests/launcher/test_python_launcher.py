@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaging import flip
 
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("builder", "container")]
 
@@ -232,11 +233,7 @@ def test_a_changed_byte_is_refused_before_anything_runs(bundle: Path, tmp_path: 
         (library.offset - 3, "the header of"),
     ):
         shutil.copy2(bundle, copy)
-        with copy.open("r+b") as file:
-            file.seek(place)
-            byte = file.read(1)
-            file.seek(place)
-            file.write(bytes([byte[0] ^ 0x55]))
+        flip(copy, place, 0x55)
         done = start(copy, cache=tmp_path / "cache")
         assert (done.returncode, done.stdout) == (2, ""), place
         assert says in done.stderr and "copy or download it again" in done.stderr

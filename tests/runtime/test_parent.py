@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from running import is_running
 from solofile.runtime import parent
 
 CHILD = """
@@ -35,13 +35,6 @@ def test_it_ends_with_its_launcher() -> None:
         while is_running(child) and time.monotonic() < end:
             time.sleep(0.05)
         assert not is_running(child)
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_strange_number_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import http.server
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collector import Collector
 from solofile.runtime import errand_runner, errands
 from solofile.runtime.access_log import AccessLog
 from solofile.runtime.errands import Errands
@@ -117,31 +116,15 @@ def test_a_line_that_is_too_long_and_a_process_that_is_gone(tmp_path: Path) -> N
         file.close()
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    got: list[Any]
-
-    def do_POST(self) -> None:
-        self.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def test_traces_go_to_the_collector_that_the_user_named_and_nowhere_else(tmp_path: Path) -> None:
-    Collector.got = []
-    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    with Collector() as collector:
         dropped: list[int] = []
-        with outside(tmp_path, otlp_endpoint=f"http://127.0.0.1:{server.server_port}"):
-            thread.start()  # after the fork
+        with outside(tmp_path, otlp_endpoint=collector.url):
+            collector.listen()  # after the fork
             tracer = Tracer(Endpoint("http://127.0.0.1:9"), {}, dropped.append)
             tracer.add(visit(1))
             tracer.close(10)
-        server.shutdown()
-        thread.join()
-    assert [one["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] for one in Collector.got] == ["GET "]
+    assert [span["name"] for span in collector.spans] == ["GET "]
     assert dropped == []
     with outside(tmp_path) as made:
         answer = made.run(errands.TRACE, {}, b"{}")

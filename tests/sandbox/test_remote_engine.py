@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, Script
+from running import is_running
 from solofile.runtime import engine_host
 from solofile.runtime.conversation import Answer, Message, chat_request, wait_ready
 from solofile.runtime.engine_api import Request
@@ -110,13 +111,6 @@ def test_the_child_ends_with_the_parent(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     process = int(note.read_text())
     deadline = time.monotonic() + 10
-    while runs(process) and time.monotonic() < deadline:
+    while is_running(process) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not runs(process)
-
-
-def runs(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    assert not is_running(process)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from damaging import flip
 from runners import Runner
 from running import serve
 
@@ -155,11 +156,7 @@ def test_a_split_bundle_needs_both_its_files(
 def test_a_damaged_file_is_refused(runner: Runner, target_bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "damaged.exe"
     shutil.copy2(target_bundle, copy)
-    with copy.open("r+b") as file:
-        file.seek(-2000, os.SEEK_END)
-        byte = file.read(1)
-        file.seek(-2000, os.SEEK_END)
-        file.write(bytes([byte[0] ^ 0xFF]))
+    flip(copy, -2000)
     done = runner.run(copy, "-p", QUESTION, cache=tmp_path / "cache")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is damaged: " in done.stderr and done.stderr.count("\n") == 1
