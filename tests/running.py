@@ -146,6 +146,15 @@ def wait_healthy(running: Running, limit: float = 60.0) -> None:
     raise AssertionError("the server did not become healthy")
 
 
+def next_life(running: Running, before: int) -> None:
+    """Wait until another process than ``before`` has taken over, and answers."""
+    end = time.monotonic() + 60
+    while running.model_pid() in (before, running.process.pid):
+        assert time.monotonic() < end, "nothing was started again"
+        time.sleep(0.05)
+    wait_healthy(running)
+
+
 def mapped_regions(pid: int, file: Path) -> list[dict[str, int]]:
     """The regions of ``file`` in a process: offset, size and the figures of smaps, in bytes."""
     regions: list[dict[str, int]] = []

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runners import Runner
-from solofile.builder import inputs
 from solofile.builder.build import BuildRequest, build_bundle
 from solofile.builder.errors import BadInput
 from solofile.builder.launcher import build_launcher
 from solofile.builder.packfile import Pack, PackFacts, PackSource, write_pack
-from solofile.builder.paths import cache_folder
 from solofile.builder.progress import SilentProgress
 from solofile.builder.recipe import read_recipe
 from solofile.builder.windows_resources import Label, icons, labelled
 from solofile.runtime import integrity
 from solofile.runtime.container import Bundle
 from solofile.runtime.manifest import LlamaCpp
+from zig_cc import WINDOWS, zig_cc
 
 IMAGES = (b"\x89PNG one image", b"\x89PNG a second image, larger")
 TITLE = "Mein Modell – 模型"
@@ -44,13 +41,8 @@ def launcher() -> bytes:
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program for Windows that asks it about another."""
-    output = tmp_path_factory.mktemp("reader") / "reader.exe"
-    cache = str(cache_folder("zig"))
-    command = [str(inputs.zig()), "cc", "-target", "x86_64-windows-gnu", "-O1", "-s", "-municode", "-o", str(output)]
-    command += [str(Path(__file__).with_name("resource_reader.c")), "-lversion"]
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    subprocess.run(command, env=environment, check=True, timeout=300)
-    return output
+    source = Path(__file__).with_name("resource_reader.c")
+    return zig_cc(tmp_path_factory.mktemp("reader") / "reader.exe", "-municode", source, "-lversion", triple=WINDOWS)
 
 
 @pytest.mark.parametrize("icon", [None, ico()])

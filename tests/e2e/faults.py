@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solofile.builder import inputs
 from solofile.builder.packfile import LAUNCHER_NAME, Pack, PackSource, write_pack
-from solofile.builder.paths import cache_folder
 from solofile.runtime.container import sums_path
+from zig_cc import SHARED, zig_cc
 
 SOURCE = Path(__file__).with_name("faulty_variant.c")
 
@@ -22,12 +20,8 @@ class FaultyVariant:
 
     def __init__(self, folder: Path) -> None:
         self._control, self._log = folder / "control", folder / "log"
-        self.library = folder / "faulty.so"
-        cache = str(cache_folder("zig"))
-        command = [inputs.zig(), "cc", "-target", "x86_64-linux-gnu.2.17", "-O1", "-fno-sanitize=undefined", "-shared"]
-        command += ["-fPIC", f'-DCONTROL="{self._control}"', f'-DLOG="{self._log}"', "-o", self.library, SOURCE]
-        environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-        subprocess.run([*map(str, command)], env=environment, check=True, timeout=300)
+        words = (*SHARED, f'-DCONTROL="{self._control}"', f'-DLOG="{self._log}"', SOURCE)
+        self.library = zig_cc(folder / "faulty.so", *words)
 
     def tell(self, what: str) -> None:
         """From now on it does this: illegal, crash, hang or memory; nobody has used it yet."""
@@ -124,11 +118,3 @@ def threads(pid: int) -> list[dict[str, str]]:
         fields = {name: value.strip() for name, _, value in lines}
         found.append({name: fields[name] for name in ("NoNewPrivs", "Seccomp")})
     return found
-
-
-def is_alive(pid: int) -> bool:
-    """Does a process run? One that has ended may wait a while for somebody to look at how."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -9,12 +9,11 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import wait_until, works
 from collector import Collector
 from faults import children, threads
 from running import Running, serve
@@ -24,20 +23,6 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from pdfs import pdf  # noqa: E402
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(sys.platform != "linux", reason="of Linux' sandbox")]
-
-HELLO = {"prompt": "Hello", "n_predict": 3}
-
-
-def works(running: Running) -> None:
-    assert running.json("POST", "/completion", HELLO)["tokens_predicted"] == 3
-
-
-def wait_until(check: Callable[[], Any], seconds: float = 20.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def metric(running: Running, name: str) -> float:

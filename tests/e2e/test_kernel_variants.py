@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from running import QUESTION, serve
-from solofile.builder import inputs
 from solofile.runtime.hardware import detect, target
 from solofile.runtime.kernels import BASE, X86, missing
+from zig_cc import SHARED, zig_cc
 
 pytestmark = pytest.mark.e2e
 
@@ -80,9 +80,8 @@ def without_avx(
         pytest.skip("no qemu-x86_64: apt-get install qemu-user-static")
     assert run_bundle("--version").returncode == 0  # unpacks the runtime
     [runtime] = (cache / "packs").glob("*/solofile-runtime")
-    wrapper = tmp_path_factory.mktemp("qemu") / "exec_under_qemu.so"
     source = Path(__file__).with_name("exec_under_qemu.c")
-    subprocess.run([inputs.zig(), "cc", "-shared", "-O2", "-s", "-o", wrapper, source], check=True, timeout=300)
+    wrapper = zig_cc(tmp_path_factory.mktemp("qemu") / "exec_under_qemu.so", *SHARED, source)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {

@@ -19,8 +19,8 @@ from typing import Any
 
 import openai
 import pytest
-from faults import children, is_alive, threads
-from running import QUESTION, Running, serve, wait_healthy
+from faults import children, threads
+from running import QUESTION, Running, is_running, next_life, serve
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "benchmarks")]
 
@@ -199,14 +199,6 @@ def test_who_is_confined_before_and_after_a_change(server: Running) -> None:
     assert {one["Seccomp"] for one in threads(outside)} == {"0"}
 
 
-def next_life(server: Running, before: int) -> None:
-    end = time.monotonic() + 60
-    while server.model_pid() in (before, server.process.pid):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    wait_healthy(server)
-
-
 @pytest.mark.parametrize("which", ["the one outside", "the one that serves"])
 def test_kill_9(bundle: Path, environment: dict[str, str], which: str) -> None:
     with serve([bundle, "--server", "--api-key", "k", "--use", "tiny"], environment) as running:
@@ -215,7 +207,7 @@ def test_kill_9(bundle: Path, environment: dict[str, str], which: str) -> None:
         os.kill(outside if which == "the one outside" else inside, signal.SIGKILL)
         next_life(running, outside)
         end = time.monotonic() + 10
-        while is_alive(inside):
+        while is_running(inside):
             assert time.monotonic() < end
             time.sleep(0.05)
         assert ask(running)["model"] == "tiny"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from running import QUESTION
-from solofile.builder import inputs
+from zig_cc import marking_library
 
 pytestmark = pytest.mark.e2e
 
@@ -26,14 +26,7 @@ NAMES = (
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a library of every name that could be looked for; each leaves a mark when it is loaded."""
     folder = tmp_path_factory.mktemp("planted")
-    source = folder / "planted.c"
-    source.write_text(
-        "#include <fcntl.h>\n#include <unistd.h>\n__attribute__((constructor)) static void mark(void)"
-        f' {{ close(open("{folder}/mark", O_CREAT | O_WRONLY, 0600)); }}\n'
-    )
-    library = folder / "planted.so"
-    command = [inputs.zig(), "cc", "-target", "x86_64-linux-gnu.2.17", "-shared", "-fPIC", source, "-o", library]
-    subprocess.run(command, check=True, timeout=300)
+    library = marking_library(folder)
     for name in NAMES:
         shutil.copy(library, folder / name)
     driver = {"file_format_version": "1.0.0", "ICD": {"library_path": str(library), "api_version": "1.3.0"}}

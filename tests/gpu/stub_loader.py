@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import atexit
 import ctypes.util
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from namespaces import instead_of
-from solofile.builder import inputs
-from solofile.builder.paths import cache_folder
+from zig_cc import SHARED, zig_cc
 
 SOURCE = Path(__file__).with_name("stub_loader.c")
 FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib")
@@ -61,10 +58,5 @@ def _within_reach() -> Path:
 
 
 def _compile(output: Path, **paths: Path | str) -> None:
-    cache = str(cache_folder("zig"))
-    command = [inputs.zig(), "cc", "-target", "x86_64-linux-gnu.2.17", "-O1", "-fno-sanitize=undefined", "-shared"]
-    command += ["-fPIC", "-Wl,-soname,libvulkan.so.1", *(f'-D{name}="{path}"' for name, path in paths.items())]
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    subprocess.run(
-        [*map(str, command), "-o", str(output), str(SOURCE), "-ldl"], env=environment, check=True, timeout=300
-    )
+    defined = (f'-D{name}="{path}"' for name, path in paths.items())
+    zig_cc(output, *SHARED, "-Wl,-soname,libvulkan.so.1", *defined, SOURCE, "-ldl")

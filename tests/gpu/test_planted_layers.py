@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from faults import left_behind
 from running import serve
-from solofile.builder import inputs
 from solofile.runtime import gpu_environment
+from zig_cc import marking_library
 
 pytestmark = pytest.mark.e2e
 
@@ -35,13 +35,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a driver and a layer in each place below it where Vulkan's loader could look for them; they leave a
     mark when they are loaded."""
     folder = tmp_path_factory.mktemp("planted")
-    source, library = folder / "planted.c", folder / "planted.so"
-    source.write_text(
-        "#include <fcntl.h>\n#include <unistd.h>\n__attribute__((constructor)) static void mark(void)"
-        f' {{ close(open("{folder}/mark", O_CREAT | O_WRONLY, 0600)); }}\n'
-    )
-    command = [inputs.zig(), "cc", "-target", "x86_64-linux-gnu.2.17", "-shared", "-fPIC", source, "-o", library]
-    subprocess.run(command, check=True, timeout=300)
+    library = marking_library(folder)
     driver = {"file_format_version": "1.0.0", "ICD": {"library_path": str(library), "api_version": "1.3.0"}}
     layer = {
         "file_format_version": "1.2.0",

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from solofile.builder import inputs
 from solofile.builder.launcher import build_launcher
-from solofile.builder.paths import cache_folder
 from synthetic_bundle import TARGET, Synthetic, probe_files, write_bundle
+from zig_cc import zig_cc
 
 HERE = Path(__file__).parent
 
@@ -28,11 +27,7 @@ def launcher() -> Path:
 def probe(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A static program that stands in for the runtime."""
     output = tmp_path_factory.mktemp("probe") / "probe"
-    cache = str(cache_folder("zig"))
-    command = [str(inputs.zig()), "cc", "-target", "x86_64-linux-musl", "-Os", "-s", "-o", str(output)]
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    subprocess.run([*command, str(HERE / "probe.c")], env=environment, check=True, timeout=300)
-    return output.read_bytes()
+    return zig_cc(output, HERE / "probe.c", triple="x86_64-linux-musl").read_bytes()
 
 
 @pytest.fixture

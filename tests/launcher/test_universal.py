@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 from runners import Runner
-from solofile.builder import inputs
 from solofile.builder.errors import PackError
-from solofile.builder.paths import cache_folder
 from solofile.builder.polyglot import BLOCK, polyglot
 from synthetic_bundle import Synthetic, probe_files, run, write_bundle
+from zig_cc import WINDOWS, zig_cc
 
 SHELLS = ["sh", "dash", "bash", "zsh", "busybox sh"]
-TRIPLES = {"windows-x86_64": "x86_64-windows-gnu", "linux-aarch64": "aarch64-linux-musl"}
+TRIPLES = {"windows-x86_64": WINDOWS, "linux-aarch64": "aarch64-linux-musl"}
 SHOW = """#include <stdio.h>
 int main(int c, char **v) { for (int i = 1; i < c; i++) printf("arg %s\\n", v[i]); return 7; }
 """
@@ -30,13 +27,9 @@ def launchers(launcher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     folder = tmp_path_factory.mktemp("others")
     source = folder / "show.c"
     source.write_text(SHOW)
-    cache = str(cache_folder("zig"))
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
     made = {"linux-x86_64": launcher.read_bytes()}
     for target, triple in TRIPLES.items():
-        command = [str(inputs.zig()), "cc", "-target", triple, "-Os", "-s", "-o", str(folder / target), str(source)]
-        subprocess.run(command, env=environment, check=True, timeout=600)
-        made[target] = (folder / target).read_bytes()
+        made[target] = zig_cc(folder / target, source, triple=triple).read_bytes()
     return made
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from runners import Runner
-from solofile.builder import inputs
 from solofile.builder.launcher import build_launcher
-from solofile.builder.paths import cache_folder
 from synthetic_bundle import Content, Run, Synthetic, write_bundle
+from zig_cc import WINDOWS, zig_cc
 
 TARGET = "windows-x86_64"
 HERE = Path(__file__).parent
@@ -27,12 +26,7 @@ def windows_launcher() -> bytes:
 def windows_probe(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A program that stands in for the runtime."""
     output = tmp_path_factory.mktemp("probe") / "probe.exe"
-    cache = str(cache_folder("zig"))
-    command = [str(inputs.zig()), "cc", "-target", "x86_64-windows-gnu", "-O1", "-s", "-municode", "-o", str(output)]
-    command += ["-fno-sanitize=undefined", str(HERE / "windows_probe.c")]
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    subprocess.run(command, env=environment, check=True, timeout=300)
-    return output.read_bytes()
+    return zig_cc(output, "-municode", HERE / "windows_probe.c", triple=WINDOWS).read_bytes()
 
 
 @pytest.fixture
