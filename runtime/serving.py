@@ -18,6 +18,7 @@ from solofile.runtime.manifest import Manifest
 from solofile.runtime.ports import Listener, bind_sockets, close_all
 from solofile.runtime.server_settings import About, ServerSettings
 from solofile.runtime.settings import NO_SANDBOX, PAGE, Launch, shortfall
+from solofile.runtime.shutdown import Terminated
 from solofile.runtime.version import __version__
 
 TYPE_CHECKING = False
@@ -176,6 +177,8 @@ class Host:
         self.say(str(error))
         try:
             self._run(NoEngine(str(error)), "", "", lambda: None)
+        except Terminated:
+            pass  # as early as that, or later: it is no success
         finally:
             if not self._moves_on:
                 self.leave()

@@ -51,7 +51,9 @@ REFUSED = {
     "unknown target of a pack": (
         "pack build --target windows-x64", "Unknown target windows-x64: did you mean windows-x86_64?"
     ),
-    "a target without a pack": ("build m.gguf --target macos-aarch64", "There is no pack for macos-aarch64 yet"),
+    "a target without a pack": (
+        "build m.gguf --target windows-aarch64", "There is no CPython for windows-aarch64 on the package index: make a "
+    ),
     "unknown format": ("build m.gguf --format zipapp", "Unknown format zipapp: "),
     "unknown freezer": ("pack build --freezer frozen", "Unknown freezer frozen: "),
     "a pack of another version": ("build m.gguf --pack old.zip", "it was made by solofile 0.0.9, and this is "),
