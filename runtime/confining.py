@@ -47,6 +47,17 @@ def confine(launch: Launch, selected: Selection, environ: Mapping[str, str], fro
     return sandbox.enter(needs)
 
 
+def confine_worker(launch: Launch, selected: Selection) -> Sandbox | None:
+    """The same for what computes for other machines."""
+    if not launch.sandbox:
+        return None
+    from solofile.runtime import sandbox
+
+    place = selected.ground.place
+    where = place_of(place.bundle, place.cache, place.native)
+    return sandbox.enter(sandbox_needs.of_worker(where, gpu=bool(selected.choice.path.backend)))
+
+
 def needs_of(launch: Launch, place: Place, *, gpu: bool) -> Needs:
     """What this start needs."""
     copies = launch.local_copy is True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from solofile.runtime import (
     bridge,
+    confining,
     engine,
     fitting,
     hardware,
@@ -17,6 +18,7 @@ from solofile.runtime import (
     rpc_settings,
     rpc_worker,
     selection,
+    settings,
 )
 from solofile.runtime.boot import guarded
 from solofile.runtime.errors import EngineError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from solofile.runtime.container import Bundle
     from solofile.runtime.kernel_path import KernelPath
+    from solofile.runtime.sandbox import Sandbox
     from solofile.runtime.settings import Launch
 
 Say = Callable[[str], None]
@@ -45,9 +48,11 @@ def run(launch: Launch, bundle: Bundle, environ: Mapping[str, str], show: Say, s
     listeners = bind_sockets(wanted.hosts, wanted.port, fixed=True)
     selected = selection.select(selection.survey(launch, place, environ), say)
     path = selected.choice.path
-    guard = guarded(launch, selected, say)
     libraries = selection.libraries(selected, say)
     library, lock = selection.library(place, selected.ground.machine.target, rpc_native.NAME, say)
+    cache = rpc_cache.folder_of(place.cache)
+    sandbox = confining.confine_worker(launch, selected)
+    guard = guarded(launch, selected, say)
     core = engine.prepare(place.native, [*(one for one, _ in libraries), library], [], launch.log_level)
     if guard is not None:
         guard.dismiss()  # what it would watch is the batches of an engine
@@ -59,14 +64,24 @@ def run(launch: Launch, bundle: Bundle, environ: Mapping[str, str], show: Say, s
         devices = tuple(_device(one) for _, one in _devices(core, path))
         return Facts(bundle.manifest.solofile, commit, devices)
 
-    cache = rpc_cache.folder_of(place.cache)
     front = rpc_worker.Front(listeners, key_of(secret), context, facts, rpc_worker.room_maker(cache), say)
     rpc_worker.serve(front, rpc_native.Rpc(place.native, library), cache, path.threads, numbers)
+    _complete(sandbox, say)
     _announce(listeners, bundle, show, say, secret=secret, no_auth=wanted.no_auth)
     try:
         rpc_worker.wait()
     finally:
         del lock, libraries  # held until here
+
+
+def _complete(sandbox: Sandbox | None, say: Say) -> None:
+    """All that computes is loaded: what comes from other machines starts no program, and is none."""
+    if sandbox is None:
+        say(settings.NO_SANDBOX)
+        return
+    sandbox.seal()
+    if sandbox.lacks:
+        say(settings.shortfall(sandbox.lacks))
 
 
 def _announce(listeners: list[Listener], bundle: Bundle, show: Say, say: Say, *, secret: str, no_auth: bool) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from solofile.runtime.cache import RPC
+
 if TYPE_CHECKING:
     from typing import NamedTuple
 
@@ -112,6 +114,12 @@ def of_start(
         make=(*base.make, *make),
         ports=ports,
     )
+
+
+def of_worker(place: Place, *, gpu: bool) -> Needs:
+    """What computing for other machines needs: the weights that they send are kept in the cache."""
+    base = of_child(place, gpu=gpu)
+    return base._replace(make=(*base.make, f"{place.cache}/state", f"{place.cache}/{RPC}"))
 
 
 def _values(given: Iterable[Given], keys: frozenset[str]) -> Iterator[str]:

@@ -169,7 +169,7 @@ def tell() -> None:
 
 
 def main() -> None:
-    from solofile.runtime import boot, cli
+    from solofile.runtime import boot, cli, rpc_worker
 
     seal = boot.Started.seal
 
@@ -179,6 +179,7 @@ def main() -> None:
         return found
 
     boot.Started.seal = sealed  # type: ignore[method-assign]
+    rpc_worker.wait = tell
     os._exit(cli.main(sys.argv[2:]))
 
 
