@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from solofile.runtime import rpc_channel, rpc_native
+from solofile.runtime import rpc_channel, rpc_native, rpc_pulse
 from solofile.runtime.errors import InputError
-from solofile.runtime.rpc_handshake import COMPUTE, LOOK, Facts, HandshakeError, key_of
+from solofile.runtime.rpc_handshake import COMPUTE, LOOK, PULSE, Facts, HandshakeError, key_of
 from solofile.runtime.rpc_splice import splice
 
 if TYPE_CHECKING:
@@ -72,9 +72,16 @@ class Workers:
             channel.close()
             self._lose(endpoint, _busy(endpoint))
             return rpc_native.NO_SOCKET
+        try:
+            pulse, _ = call(endpoint, self._key, PULSE, self._context)
+        except InputError as error:
+            channel.close()
+            self._lose(endpoint, str(error))
+            return rpc_native.NO_SOCKET
         theirs, ours = socket.socketpair()
-        work = (endpoint, ours, channel.socket)
-        threading.Thread(target=self._pass_on, args=work, name="solofile-rpc", daemon=True).start()
+        ended = threading.Event()
+        _start(self._pass_on, endpoint, ours, channel.socket, ended)
+        _start(self._watch, endpoint, pulse, ended)
         return theirs.detach()
 
     def when_lost(self, tell: Lost) -> None:
@@ -85,10 +92,18 @@ class Workers:
         if lost is not None:
             tell(*lost)
 
-    def _pass_on(self, endpoint: Endpoint, local: socket.socket, remote: ssl.SSLSocket) -> None:
+    def _watch(self, endpoint: Endpoint, pulse: Channel, ended: threading.Event) -> None:
+        how = rpc_pulse.watch(pulse, ended)
+        if how:
+            self._lose(endpoint, f"The worker {endpoint} {how}.")
+
+    def _pass_on(
+        self, endpoint: Endpoint, local: socket.socket, remote: ssl.SSLSocket, ended: threading.Event
+    ) -> None:  # fmt: skip
         with remote:
             ended_here = splice(local, remote)
         if ended_here:
+            ended.set()
             local.close()
             return
         # Stays open: llama.cpp would abort the process when it found it closed, and so it waits.
@@ -103,6 +118,10 @@ class Workers:
             tell = self._told
         if tell is not None:
             tell(endpoint, how)
+
+
+def _start(work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, name="solofile-rpc", daemon=True).start()
 
 
 def find(endpoints: tuple[Endpoint, ...], secret: str, commit: str) -> Workers:

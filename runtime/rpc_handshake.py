@@ -29,9 +29,9 @@ else:
     from solofile.runtime.record import NamedTuple
 
 MAGIC = b"solofile rpc\n"
-VERSION = 1
-LOOK, COMPUTE = 0, 1
-"""What a connection is for: the facts alone, or all that follows."""
+VERSION = 2
+LOOK, COMPUTE, PULSE = 0, 1, 2
+"""What a connection is for: the facts alone, llama.cpp's protocol behind them, or signs of life (rpc_pulse.py)."""
 
 NONCE, PROOF = 32, 32
 HELLO = CHALLENGE = len(MAGIC) + 2 + NONCE
@@ -141,11 +141,11 @@ def _proof(key: bytes, side: bytes, binding: bytes, said: bytes) -> bytes:
 
 
 def _parsed(message: bytes, size: int) -> int:
-    """The byte behind the version, 0 or 1, of a hello or a challenge."""
+    """The byte behind the version of a hello or a challenge."""
     if len(message) != size or not message.startswith(MAGIC):
         raise HandshakeError("is no worker of a bundle: give --rpc the address that --rpc-worker printed")
     version, word = message[len(MAGIC)], message[len(MAGIC) + 1]
-    if version != VERSION or word not in (0, 1):
+    if version != VERSION or word > PULSE:
         raise HandshakeError("speaks another version of this protocol: start the same bundle on both machines")
     return word
 

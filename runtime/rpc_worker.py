@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solofile.runtime import rpc_cache, rpc_channel, rpc_handshake, rpc_native
+from solofile.runtime import rpc_cache, rpc_channel, rpc_handshake, rpc_native, rpc_pulse
 from solofile.runtime.errors import SolofileError
-from solofile.runtime.rpc_handshake import COMPUTE, Facts
+from solofile.runtime.rpc_handshake import COMPUTE, LOOK, PULSE, Facts
 from solofile.runtime.rpc_splice import splice
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from solofile.runtime.rpc_channel import Channel
 
 MOST = 16
-"""Connections at once that have not proven anything yet, or only ask."""
+"""Connections at once that have not proven anything yet, or only ask; as many again that wait for signs of life."""
 
 _STEP = 0.25
 _PENALTY = 0.5
@@ -48,6 +48,7 @@ class Front:
         self._listeners, self._key, self._context = listeners, key, context
         self._facts, self._between, self._say = facts, between, say
         self._room = threading.BoundedSemaphore(MOST)
+        self._pulses = threading.BoundedSemaphore(MOST)
         self._ready = threading.Semaphore(0)
         self._sessions: queue.Queue[int] = queue.Queue()
         self._busy = False
@@ -77,15 +78,22 @@ class Front:
             threading.Thread(target=self._serve, args=work, name="solofile-rpc", daemon=True).start()
 
     def _serve(self, sock: socket.socket, peer: str) -> None:
-        channel = None
+        channel, purpose = None, LOOK
         try:
-            channel = self._let_in(sock, peer)
+            channel, purpose = self._let_in(sock, peer)
         except (OSError, SolofileError):
             pass  # whoever came was no main machine, or went
         finally:
             self._room.release()
-        if channel is not None:
+        if channel is None:
+            return
+        if purpose == COMPUTE:
             self._pass_on(channel, peer)
+        elif self._pulses.acquire(blocking=False):
+            rpc_pulse.answer(channel)
+            self._pulses.release()
+        else:
+            channel.close()
 
     def _pass_on(self, channel: Channel, peer: str) -> None:
         theirs, ours = socket.socketpair()
@@ -95,8 +103,8 @@ class Front:
             splice(ours, channel.socket)
         self._say(f"{peer} has gone.")
 
-    def _let_in(self, sock: socket.socket, peer: str) -> Channel | None:
-        """The channel of a machine that is to be computed for; None for one that only asked, or was refused."""
+    def _let_in(self, sock: socket.socket, peer: str) -> tuple[Channel | None, int]:
+        """The channel of a machine that stays, and what for; none of one that only asked, or was refused."""
         deadline = time.monotonic() + rpc_channel.PATIENCE
         with contextlib.ExitStack() as stack:
             channel = rpc_channel.secured(sock, self._context, server=True, deadline=deadline)
@@ -104,7 +112,7 @@ class Front:
             purpose = rpc_channel.admit(channel, self._key, deadline, penalty=_PENALTY)
             if purpose is None:
                 self._say(f"{peer} has another secret and was refused.")
-                return None
+                return None, LOOK
             computes = purpose == COMPUTE and self._ready.acquire(timeout=rpc_channel.PATIENCE)
             if computes:
                 self._busy = True
@@ -112,10 +120,10 @@ class Front:
             busy = not computes if purpose == COMPUTE else self._busy
             told = rpc_handshake.packed(self._facts()._replace(busy=busy))
             channel.write(told, time.monotonic() + rpc_channel.PATIENCE)
-            if not computes:
-                return None
+            if not computes and purpose != PULSE:
+                return None, LOOK
             stack.pop_all()
-            return channel
+            return channel, purpose
 
     def _free(self) -> None:
         self._busy = False

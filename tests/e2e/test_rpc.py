@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import children
 from machines import PORT, Machine, lan, until, why_not
 
 QUESTION = "Tell me about the sea."
@@ -119,6 +120,28 @@ def test_a_worker_that_dies_ends_the_answer_and_the_next_one_comes(net: Lan) -> 
     assert f"The worker {dead.address}:{WORKER_PORT} is gone. Going on without it" in net.said()
     assert "crashed" not in net.said()
     assert net.said().count("Shared: ") == 2
+
+
+def test_a_worker_that_hangs_is_given_up(net: Lan) -> None:
+    net.work(net.workers[0])
+    net.serve("--rpc", f"{net.workers[0].address}:{WORKER_PORT}", "--rpc-secret-file", str(net.secret))
+    (launcher,) = net.workers[0].started
+    (runtime,) = children(launcher.pid)
+    os.kill(runtime, signal.SIGSTOP)
+    assert net.main.inside(lambda: _broken_off(chat(4))) < 40
+    net.main.wait_healthy()
+    assert net.main.ask(chat(4))[0] == 200
+    assert "has given no sign of life for 20 seconds. Going on without it" in net.said()
+
+
+def _broken_off(request: dict[str, Any]) -> float:
+    """How many seconds it takes until a request ends without an answer."""
+    begun = time.monotonic()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)) as connection:
+        connection.request("POST", "/v1/chat/completions", json.dumps(request))
+        with pytest.raises((OSError, http.client.HTTPException)):
+            connection.getresponse()
+    return time.monotonic() - begun
 
 
 def test_the_last_worker_may_die_too_and_while_nobody_asks(net: Lan) -> None:

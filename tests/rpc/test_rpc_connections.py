@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from solofile.runtime import rpc_channel, rpc_client, rpc_handshake, rpc_worker
+from solofile.runtime import rpc_channel, rpc_client, rpc_handshake, rpc_pulse, rpc_worker
 from solofile.runtime.errors import InputError, SolofileError
 from solofile.runtime.ports import Listener
-from solofile.runtime.rpc_handshake import COMPUTE, LOOK, Device, Facts, key_of
+from solofile.runtime.rpc_handshake import COMPUTE, LOOK, PULSE, Device, Facts, key_of
 from solofile.runtime.rpc_settings import Endpoint
 from solofile.runtime.rpc_splice import splice
 
@@ -386,3 +386,42 @@ def _tls_pair(folder: Path, context: ssl.SSLContext) -> tuple[ssl.SSLSocket, ssl
         near = context.wrap_socket(socket.create_connection(listener.getsockname()))
         thread.join()
     return near, found[0]
+
+
+def test_a_worker_that_lives_gives_a_sign(
+    server: Server, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_pulse, "BEAT", 0.02)
+    channel, _ = rpc_client.call(server.endpoint, key_of(SECRET), PULSE, context)
+    ended, found = threading.Event(), list[str]()
+    watching = threading.Thread(target=lambda: found.append(rpc_pulse.watch(channel, ended)))
+    watching.start()
+    watching.join(0.5)
+    assert watching.is_alive()
+    ended.set()
+    watching.join(5)
+    assert found == [""]
+
+
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [
+        (lambda channel: time.sleep(1) or channel.close(), "has given no sign of life for 0 seconds"),
+        (lambda channel: channel.close(), "is gone"),
+    ],
+)
+def test_one_that_hangs_is_lost(
+    server: Server, monkeypatch: pytest.MonkeyPatch, answer: Callable[[rpc_channel.Channel], None], how: str
+) -> None:
+    """Though the connection over which it would be computed is there."""
+    monkeypatch.setattr(rpc_pulse, "BEAT", 0.02)
+    monkeypatch.setattr(rpc_pulse, "PATIENCE", 0.3)
+    monkeypatch.setattr(rpc_pulse, "answer", answer)
+    found = workers(server)
+    told: list[tuple[Endpoint, str]] = []
+    with opened(found, server) as local:
+        found.when_lost(lambda endpoint, said: told.append((endpoint, said)))
+        until(lambda: told)
+        local.sendall(b"still here")
+        assert local.recv(100) == b"STILL HERE"
+    assert told == [(server.endpoint, f"The worker {server.endpoint} {how}.")]

@@ -8,7 +8,7 @@ import json
 import pytest
 from solofile.runtime import rpc_handshake
 from solofile.runtime.errors import InputError
-from solofile.runtime.rpc_handshake import COMPUTE, LOOK, Device, Facts, HandshakeError, Main, Worker, key_of
+from solofile.runtime.rpc_handshake import COMPUTE, LOOK, PULSE, Device, Facts, HandshakeError, Main, Worker, key_of
 
 KEY = key_of("correct horse battery staple")
 OTHER = key_of("correct horse battery stable")
@@ -27,7 +27,7 @@ def talk(main: Main, worker: Worker) -> bool:
     return accepted
 
 
-@pytest.mark.parametrize("purpose", [LOOK, COMPUTE])
+@pytest.mark.parametrize("purpose", [LOOK, COMPUTE, PULSE])
 def test_the_same_secret_is_accepted_by_both(purpose: int) -> None:
     main, worker = both(purpose=purpose)
     assert talk(main, worker)
@@ -118,7 +118,7 @@ def test_what_is_no_hello_is_refused(message: bytes) -> None:
         both()[0].answer(message)
 
 
-@pytest.mark.parametrize(("at", "value"), [(13, 2), (14, 7)])
+@pytest.mark.parametrize(("at", "value"), [(13, 1), (13, 3), (14, 7)])
 def test_another_version_is_said_to_be_one(at: int, value: int) -> None:
     main, worker = both()
     hello = bytearray(main.hello())
