@@ -40,6 +40,7 @@ class Fleet:
         """Start one bundle, which calls itself by ``name``."""
         command = [self._bundle, "--server", "--port", str(self.ports[name]), "-a", name]
         command += ["-np", "2", "-c", "4096", "--drain-seconds", "60"]  # of the answers on a busy machine too
+        command += ["-t", "1", "-tb", "1"]  # each as on a machine of its own: llama.cpp's threads wait by spinning
         environment = {**os.environ, "SOLOFILE_CACHE": str(self._folder / "cache")}
         process = subprocess.Popen(
             list(map(str, command)), env=environment, start_new_session=True, text=True,
