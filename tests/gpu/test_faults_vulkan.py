@@ -31,7 +31,7 @@ SHOWN = {"GGML_VK_VISIBLE_DEVICES": "0"}
 """With this a user lets ggml show lavapipe, as if it were a GPU."""
 
 TRYING = "Trying vulkan on this machine, which takes up to 20 s and is done once."
-LIMIT = 10
+LIMIT = 6
 """Seconds that the GPU may take for a batch: lavapipe, which has compiled everything, takes far less than one."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,14 +91,13 @@ def remembered(cache: Path) -> dict[str, Any]:
     return found
 
 
+# One that hangs costs the time that it is given; test_probing_gpus.py has it at the other moments too.
 @pytest.mark.parametrize(
     ("when", "what", "fault"),
     [
         ("load", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
-        ("load", "hang", "gave no answer within 20 s when it was tried on {today}"),
         ("create", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
         ("create", "abort", "crashed when it was tried on {today} (SIGABRT)"),
-        ("create", "hang", "gave no answer within 20 s when it was tried on {today}"),
         ("submit", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
         ("submit", "hang", "gave no answer within 20 s when it was tried on {today}"),
     ],
