@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from asking import STORY, message, works
+from asking import STORY, message, reading, works
 from running import Running, serve
 
 pytestmark = pytest.mark.e2e
@@ -185,15 +185,7 @@ def lines_of(stream: http.client.HTTPResponse) -> Iterator[bytes]:
 
 def test_stop_and_go(bounded: Running) -> None:
     """SIGSTOP and SIGCONT: the answer under way goes on."""
-    pieces: list[bytes] = []
-
-    def read() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", bounded.port, timeout=60)) as connection:
-            connection.request("POST", "/completion", json.dumps({**STORY, "n_predict": 40}))
-            pieces.extend(connection.getresponse())
-
-    thread = threading.Thread(target=read)
-    thread.start()
+    thread, pieces = reading(bounded, {**STORY, "n_predict": 40})
     time.sleep(0.3)
     os.kill(bounded.model_pid(), signal.SIGSTOP)
     time.sleep(2)

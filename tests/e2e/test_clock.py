@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from asking import STORY, wait_until, works
+from asking import STORY, reading, wait_until, works
 from running import Running, free_port, serve, wait_healthy
 from zig_cc import SHARED, zig_cc
 
@@ -71,22 +70,14 @@ def running(
 @pytest.mark.parametrize("seconds", [400 * DAY, -400 * DAY], ids=["forward", "backward"])
 def test_answers_go_on(running: Running, jump: Callable[[int], None], seconds: int, tmp_path: Path) -> None:
     """One is read to its end; of another the client goes away, which is noticed in spite of it all."""
-    pieces: list[bytes] = []
-
-    def read() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
-            connection.request("POST", "/completion", json.dumps({**STORY, "n_predict": 400}))
-            pieces.extend(connection.getresponse())
-
-    reading = threading.Thread(target=read)
-    reading.start()
+    thread, pieces = reading(running, {**STORY, "n_predict": 400})
     with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as leaving:
         leaving.request("POST", "/completion", json.dumps({**STORY, "stream": False}))
         wait_until(lambda: busy(running) == 2 and len(pieces) > 10)
         jump(seconds)
         time.sleep(0.5)
     wait_until(lambda: busy(running) < 2)
-    reading.join(60)
+    thread.join(60)
     assert sum(piece.startswith(b"data: ") for piece in pieces) == 401
     works(running)
     shown = last_time(tmp_path / "access.log")
