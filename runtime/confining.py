@@ -48,22 +48,22 @@ def confine(launch: Launch, selected: Selection, environ: Mapping[str, str], fro
 
 
 def confine_worker(launch: Launch, selected: Selection) -> Sandbox | None:
-    """The same for what computes for other machines."""
+    """The same for what computes for other machines, which asks nothing of a process outside."""
     if not launch.sandbox:
         return None
     from solofile.runtime import sandbox
 
-    place = selected.ground.place
-    where = place_of(place.bundle, place.cache, place.native)
-    return sandbox.enter(sandbox_needs.of_worker(where, gpu=bool(selected.choice.path.backend)))
+    return sandbox.enter(needs_of(launch, selected.ground.place, gpu=bool(selected.choice.path.backend)))
 
 
 def needs_of(launch: Launch, place: Place, *, gpu: bool) -> Needs:
     """What this start needs."""
-    copies = launch.local_copy is True
+    copies, works = launch.local_copy is True, launch.rpc_worker is not None
     where = place_of(place.bundle, place.cache, place.native)
     ports = tuple(sorted({one.port for one in launch.rpc.workers})) if launch.rpc is not None else ()
-    return sandbox_needs.of_start(where, settings.given(launch), launch.server, gpu=gpu, copies=copies, ports=ports)
+    return sandbox_needs.of_start(
+        where, settings.given(launch), launch.server, gpu=gpu, copies=copies, works=works, ports=ports
+    )
 
 
 def place_of(bundle: Bundle, cache: Path, native: Path) -> sandbox_needs.Place:

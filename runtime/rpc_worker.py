@@ -90,8 +90,10 @@ class Front:
         if purpose == COMPUTE:
             self._pass_on(channel, peer)
         elif self._pulses.acquire(blocking=False):
-            rpc_pulse.answer(channel)
-            self._pulses.release()
+            try:
+                rpc_pulse.answer(channel)
+            finally:
+                self._pulses.release()
         else:
             channel.close()
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from solofile.runtime.cache import RPC
-
 if TYPE_CHECKING:
     from typing import NamedTuple
 
@@ -101,25 +99,20 @@ def of_child(place: Place, *, gpu: bool) -> Needs:
 
 def of_start(
     place: Place, given: Iterable[Given], server: ServerSettings | None, *, gpu: bool, copies: bool = False,
-    ports: tuple[int, ...] = (),
+    works: bool = False, ports: tuple[int, ...] = (),
 ) -> Needs:  # fmt: skip
-    """What a start needs. ``copies``: it puts a copy of the model into the cache. ``ports``: where its workers listen,
-    which llama.cpp is connected to while it loads."""
+    """What a start needs. ``copies``: it puts a copy of the model into the cache. ``works``: for other machines, whose
+    weights it keeps there. ``ports``: where its workers listen, which llama.cpp is connected to while it loads."""
     base = of_child(place, gpu=gpu)
     named = list(given)
-    make = (f"{place.cache}/state", *((f"{place.cache}/models",) if copies else ()), *_values(named, FOLDER_OPTIONS))
+    own = ("state", *(("models",) if copies else ()), *(("rpc",) if works else ()))
+    make = (*(f"{place.cache}/{name}" for name in own), *_values(named, FOLDER_OPTIONS))
     return base._replace(
         read=(*base.read, *_values(named, READ_OPTIONS), *_of_server(server), *(NAMES if ports else ())),
         write=(*base.write, *_values(named, WRITE_OPTIONS)),
         make=(*base.make, *make),
         ports=ports,
     )
-
-
-def of_worker(place: Place, *, gpu: bool) -> Needs:
-    """What computing for other machines needs: the weights that they send are kept in the cache."""
-    base = of_child(place, gpu=gpu)
-    return base._replace(make=(*base.make, f"{place.cache}/state", f"{place.cache}/{RPC}"))
 
 
 def _values(given: Iterable[Given], keys: frozenset[str]) -> Iterator[str]:

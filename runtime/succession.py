@@ -52,12 +52,7 @@ class Succession:
             return None
         ended = outside.split(self._listeners(), self._command_lines())
         if ended is not None and ended.successor:
-            try:
-                self._become(ended.successor)
-            except OSError as error:
-                raise InputError(
-                    f"The program cannot begin anew ({error.strerror or error}): start the bundle again."
-                ) from error
+            self._renew(ended.successor, "The program cannot begin anew", "start the bundle again")
         return ended
 
     def move_on(self, model: str) -> None:
@@ -65,13 +60,8 @@ class Succession:
         where that cannot be."""
         if outside.inside():
             outside.ask(model)
-            return
-        try:
-            self._become(model)
-        except OSError as error:
-            raise InputError(
-                f"The model cannot be changed ({error.strerror or error}): start the bundle again with --use {model}."
-            ) from error
+        else:
+            self._renew(model, "The model cannot be changed", f"start the bundle again with --use {model}")
 
     def renew_without_lost(self, team: Team, control: Control) -> None:
         """Where a worker goes away, go on as a program without it: what else would compute its layers?"""
@@ -99,6 +89,13 @@ class Succession:
             how = f"This process cannot be replaced ({error.strerror or error})."
             sharing.give_up(cache, self._environ, lost, how, say)
             os.abort()
+
+    def _renew(self, successor: str, fact: str, remedy: str) -> NoReturn:
+        """The same for a start that can still say what became of it. Raises InputError."""
+        try:
+            self._become(successor)
+        except OSError as error:
+            raise InputError(f"{fact} ({error.strerror or error}): {remedy}.") from error
 
     def _become(self, successor: str) -> NoReturn:
         """Be replaced by the one of that name. Raises OSError where the system does not let us."""
