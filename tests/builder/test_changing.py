@@ -202,7 +202,7 @@ def test_damage_that_is_read_is_not_carried_over(
     with Bundle.open(old) as bundle:
         model = bundle.members["models/model.gguf"]
         part = bundle.part("models/model.gguf" if where == "header" else where)
-        flip(old, model.header_offset + 14 if where == "header" else part.offset + part.stored // 2)
+        flip(old, model.header_offset + 14 if where == "header" else part.offset + part.stored // 2, 1)
     with Bundle.open(old) as bundle:
         with pytest.raises(DamagedBundle, match="model" if where == "header" else Path(where).name):
             change_settings(bundle, folder / "x.exe", Changes(title="T"))

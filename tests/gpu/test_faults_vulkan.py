@@ -91,13 +91,14 @@ def remembered(cache: Path) -> dict[str, Any]:
     return found
 
 
-# One that hangs costs the time that it is given; test_probing_gpus.py has it at the other moments too.
 @pytest.mark.parametrize(
     ("when", "what", "fault"),
     [
         ("load", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
+        ("load", "hang", "gave no answer within 20 s when it was tried on {today}"),
         ("create", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
         ("create", "abort", "crashed when it was tried on {today} (SIGABRT)"),
+        ("create", "hang", "gave no answer within 20 s when it was tried on {today}"),
         ("submit", "crash", "crashed when it was tried on {today} (SIGSEGV)"),
         ("submit", "hang", "gave no answer within 20 s when it was tried on {today}"),
     ],

@@ -36,7 +36,7 @@ def test_no_way_out(escape: Escape, words: list[str]) -> None:
             got = {name: answer for name, answer in got.items() if name not in BY_FILES}
         assert {name for name, answer in got.items() if answer not in REFUSALS} == set(), got
         assert {found[kind][name] for name in STAYS} == {"done"}
-    assert len(found["threads"]) >= 3
+    assert len(found["threads"]) > (2 if words == ["--rpc-worker"] else 3)
     assert all(one == {"NoNewPrivs": "1", "Seccomp": "2"} for one in found["threads"])
 
 
